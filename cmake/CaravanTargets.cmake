@@ -1,0 +1,52 @@
+# caravan_library and caravan_binary: one target per folder or idea, with its
+# files and dependencies listed, so that the dependency graph can be read.
+
+add_library(caravan_build_flags INTERFACE)
+add_library(caravan::build_flags ALIAS caravan_build_flags)
+target_include_directories(caravan_build_flags INTERFACE
+  ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/proto)
+target_compile_options(caravan_build_flags INTERFACE
+  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+  -fno-omit-frame-pointer)
+if(CARAVAN_WERROR)
+  target_compile_options(caravan_build_flags INTERFACE -Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(caravan_build_flags INTERFACE -Wthread-safety)
+endif()
+if(CARAVAN_SANITIZE)
+  list(JOIN CARAVAN_SANITIZE "," sanitizers)
+  target_compile_options(caravan_build_flags INTERFACE
+    -fsanitize=${sanitizers} -fno-sanitize-recover=all)
+  target_link_options(caravan_build_flags INTERFACE -fsanitize=${sanitizers})
+endif()
+target_link_libraries(caravan_build_flags INTERFACE Threads::Threads)
+
+# caravan_library(NAME n HDRS ... SRCS ... DEPS ... PRIVATE_DEPS ...)
+# makes the static library caravan_n with the alias caravan::n. Headers form a
+# verified header set: each must compile alone.
+function(caravan_library)
+  cmake_parse_arguments(ARG "" "NAME" "HDRS;SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
+  set(target caravan_${ARG_NAME})
+  if(ARG_SRCS)
+    add_library(${target} STATIC ${ARG_SRCS})
+    set(scope PUBLIC)
+    target_link_libraries(${target} PRIVATE ${ARG_PRIVATE_DEPS})
+  else()
+    add_library(${target} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  add_library(caravan::${ARG_NAME} ALIAS ${target})
+  if(ARG_HDRS)
+    target_sources(${target} ${scope}
+      FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HDRS})
+  endif()
+  target_link_libraries(${target} ${scope} caravan::build_flags ${ARG_DEPS})
+endfunction()
+
+# caravan_binary(NAME n SRCS ... DEPS ...) makes build/<preset>/bin/n.
+function(caravan_binary)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PRIVATE caravan::build_flags ${ARG_DEPS})
+endfunction()

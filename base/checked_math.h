@@ -1,5 +1,5 @@
-// Arithmetic on sizes that come from outside: overflow and negative operands are
-// errors, never wrap-around.
+// Arithmetic on sizes that come from outside: overflow and negative operands
+// are errors, never wrap-around.
 #ifndef CARAVAN_BASE_CHECKED_MATH_H_
 #define CARAVAN_BASE_CHECKED_MATH_H_
 

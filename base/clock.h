@@ -15,8 +15,9 @@ class Clock {
 
   virtual absl::Time Now() const = 0;
 
-  // Blocks until `condition` holds or the clock reaches `deadline`; `mutex` must
-  // be held and is held again on return. Returns whether the condition holds.
+  // Blocks until `condition` holds or the clock reaches `deadline`; `mutex`
+  // must be held and is held again on return. Returns whether the condition
+  // holds.
   virtual bool AwaitWithDeadline(absl::Mutex* mutex,
                                  const absl::Condition& condition,
                                  absl::Time deadline) = 0;

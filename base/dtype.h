@@ -10,8 +10,8 @@ namespace caravan {
 
 enum class DType { kFloat32, kFloat16, kBFloat16 };
 
-int64_t ByteSize(DType dtype);          // of one element
-absl::string_view Name(DType dtype);    // "float32", "float16", "bfloat16"
+int64_t ByteSize(DType dtype);        // of one element
+absl::string_view Name(DType dtype);  // "float32", "float16", "bfloat16"
 
 // Exact widening, and narrowing that rounds to nearest even (NaN stays NaN).
 float Float16ToFloat(uint16_t bits);

@@ -17,10 +17,10 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context);
 }  // namespace caravan
 
 // Returns from the enclosing function when `expression` is not OK.
-#define CARAVAN_RETURN_IF_ERROR(expression)                 \
-  do {                                                      \
-    absl::Status caravan_status_ = (expression);            \
-    if (!caravan_status_.ok()) return caravan_status_;      \
+#define CARAVAN_RETURN_IF_ERROR(expression)            \
+  do {                                                 \
+    absl::Status caravan_status_ = (expression);       \
+    if (!caravan_status_.ok()) return caravan_status_; \
   } while (false)
 
 // CARAVAN_ASSIGN_OR_RETURN(auto value, Function()); assigns or declares

@@ -14,7 +14,8 @@ constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
 TEST(CheckedMathTest, AddsAndMultiplies) {
   EXPECT_THAT(CheckedAdd(kMax - 1, 1), IsOkAndHolds(kMax));
-  EXPECT_THAT(CheckedMultiply(1 << 20, 1 << 20), IsOkAndHolds(int64_t{1} << 40));
+  EXPECT_THAT(CheckedMultiply(1 << 20, 1 << 20),
+              IsOkAndHolds(int64_t{1} << 40));
   EXPECT_THAT(CheckedProduct({2, 3, 7}), IsOkAndHolds(42));
 }
 

@@ -11,10 +11,9 @@ absl::Time FakeClock::Now() const {
   return now_;
 }
 
-bool FakeClock::AwaitWithDeadline(absl::Mutex* mutex,
-                                  const absl::Condition& condition,
-                                  absl::Time deadline)
-    ABSL_NO_THREAD_SAFETY_ANALYSIS {
+bool FakeClock::AwaitWithDeadline(
+    absl::Mutex* mutex, const absl::Condition& condition,
+    absl::Time deadline) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   struct State {
     FakeClock* clock;
     const absl::Condition* condition;

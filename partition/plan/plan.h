@@ -1,0 +1,88 @@
+// One model laid over one cluster: which rank holds what, and what it costs.
+#ifndef CARAVAN_PARTITION_PLAN_PLAN_H_
+#define CARAVAN_PARTITION_PLAN_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/dtype.h"
+#include "partition/model/model_spec.h"
+#include "partition/plan/shard_map.h"
+
+namespace caravan::partition {
+
+inline constexpr int64_t kBlockTokens = 16;  // positions of one KV block
+
+// Where a rank can run.
+struct DeviceSpec {
+  std::string node;
+  std::string name;
+  int64_t memory_bytes = 0;  // what Caravan may use
+  int num_cores = 1;
+};
+
+struct PlanOptions {
+  int tp = 1;
+  int pp = 1;
+  // How matrices are held in memory.
+  DType weight_dtype = DType::kBFloat16;
+  DType kv_dtype = DType::kFloat32;
+  int64_t max_model_len = 0;  // 0: the model's max_positions
+  int64_t max_sequences = 256;
+  int64_t max_rows_per_step = 512;
+  // Share of a device's memory that the plan may fill.
+  double memory_utilization = 0.9;
+  // KV blocks; 0: what fits, at most for max_sequences of max_model_len.
+  int64_t num_blocks = 0;
+};
+
+// Computed before a byte is loaded; the engine allocates exactly this at start.
+struct RankMemory {
+  int64_t weights = 0;
+  int64_t kv_cache = 0;
+  int64_t activations = 0;
+  int64_t communication = 0;
+  int64_t total() const {
+    return weights + kv_cache + activations + communication;
+  }
+};
+
+struct RankPlan {
+  int rank = 0;  // stage * tp + tp_rank
+  int stage = 0;
+  int tp_rank = 0;
+  DeviceSpec device;
+  Range layers;
+  TensorShard shard;
+  bool has_embedding = false;  // first stage
+  bool has_head = false;       // last stage
+  RankMemory memory;
+};
+
+struct Plan {
+  ModelSpec spec;
+  PlanOptions options;  // resolved: nothing is 0 that means "choose"
+  std::vector<RankPlan> ranks;
+  int64_t num_blocks = 0;  // of every rank: what the tightest one holds
+  int64_t num_stages() const { return options.pp; }
+};
+
+// Lays `spec` over the first tp * pp devices, in their order. kInvalidArgument:
+// a degree that the model does not allow, or too few devices.
+// kResourceExhausted: it does not fit; the message says by how much, on which
+// rank, and what would.
+absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
+                              const std::vector<DeviceSpec>& devices,
+                              const PlanOptions& options);
+
+// Bytes of one KV block on one rank: keys and values of kBlockTokens positions.
+int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank, DType dtype);
+
+// The plan as a table to read: one line per rank and the totals.
+std::string FormatPlan(const Plan& plan);
+
+}  // namespace caravan::partition
+
+#endif  // CARAVAN_PARTITION_PLAN_PLAN_H_

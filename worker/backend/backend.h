@@ -1,0 +1,213 @@
+// A device: its memory and the operations of a transformer layer on it.
+#ifndef CARAVAN_WORKER_BACKEND_BACKEND_H_
+#define CARAVAN_WORKER_BACKEND_BACKEND_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/dtype.h"
+#include "base/tensor.h"
+#include "worker/backend/batch.h"
+
+namespace caravan::worker {
+
+struct DeviceInfo {
+  std::string name;
+  std::string instruction_set;
+  int num_threads = 0;
+};
+
+// Memory of a device. Zeroed when it is made, freed with it.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual void* data() const = 0;
+  virtual int64_t bytes() const = 0;
+};
+
+// A matrix in the backend's own layout: (rows = outputs, cols = inputs).
+class Weight {
+ public:
+  virtual ~Weight() = default;
+  virtual int64_t rows() const = 0;
+  virtual int64_t cols() const = 0;
+  virtual int64_t bytes() const = 0;  // as held
+};
+
+// What a Weight is made from: a matrix that is read in pieces, so that no
+// second copy of it is ever whole in memory.
+struct MatrixReader {
+  DType dtype = DType::kFloat32;  // of what `read_rows` delivers
+  int64_t rows = 0;
+  int64_t cols = 0;
+  // Rows [first, first + num_rows), row-major, into `out` of exactly that size.
+  std::function<absl::Status(int64_t first, int64_t num_rows,
+                             absl::Span<std::byte> out)>
+      read_rows;
+};
+
+struct KvCacheShape {
+  int num_layers = 0;  // of this stage
+  int64_t num_blocks = 0;
+  int num_kv_heads = 0;  // of this rank
+  int64_t head_dim = 0;
+};
+
+// Keys and values of all blocks and layers of this rank.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  virtual int64_t bytes() const = 0;
+};
+
+// The attention that one rank computes.
+struct AttentionShape {
+  int num_heads = 0;     // query heads of this rank
+  int num_kv_heads = 0;  // of this rank
+  int64_t head_dim = 0;
+  // Which of this rank's KV heads each of its query heads reads.
+  std::vector<int> kv_head_of;
+};
+
+// cos and sin of the angle of pair i at each position: (positions, head_dim /
+// 2). A head's elements i and i + head_dim / 2 form pair i (rotate-half).
+struct RopeTables {
+  Tensor cos;
+  Tensor sin;
+};
+
+// Arguments of AttentionInput and Attention that are the same for every step.
+struct AttentionLayer {
+  const AttentionShape* shape = nullptr;
+  const RopeTables* rope = nullptr;
+  KvCache* cache = nullptr;
+  int layer = 0;  // within the stage
+};
+
+struct Norm {
+  Tensor weight;  // (1, hidden), kFloat32
+  float epsilon = 1e-5f;
+};
+
+// Sampling: what this rank's shard of one row of logits can contribute.
+struct CandidateRequest {
+  int64_t row = 0;
+  float temperature = 0;  // 0: greedy
+  uint64_t seed = 0;
+  int64_t position = 0;  // of the token to be sampled
+  int num_top = 0;       // how many of the largest logits to return
+  bool noise = false;    // whether to find the winner under Gumbel noise
+};
+
+struct Candidate {
+  int32_t id = -1;  // in the whole vocabulary
+  float value = 0;
+};
+
+struct ShardCandidates {
+  // Falling by logit, the lower id first among equals; num_top of them, or the
+  // whole shard if it is smaller. The first is the shard's largest logit.
+  std::vector<Candidate> top;
+  // Largest logit / temperature + GumbelNoise(seed, position, id) (sampling.h).
+  Candidate winner;
+};
+
+struct MassRequest {
+  int64_t row = 0;
+  float reference = 0;    // the largest logit of the whole vocabulary
+  float temperature = 1;  // > 0; divides the difference to the reference
+  // Only logits of at least this count.
+  float least = 0;
+};
+
+// Operations are enqueued and run in call order; results may be read by the
+// host after Synchronize(), where an error of the device may also surface. One
+// thread.
+//
+// Numerics: an output row depends on its own input row (and, in attention, on
+// the sequence's cached positions before it), never on the other rows of the
+// batch, on how a prompt was cut into chunks or on the number of threads:
+// accumulation order per output element is fixed.
+//
+// Shapes are the caller's contract, checked in debug form by CHECK; nothing
+// here comes from outside the engine.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual DeviceInfo Info() const = 0;
+
+  // kResourceExhausted: the device has no such room left.
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(
+      const MatrixReader& reader, DType hold_as) = 0;
+  virtual absl::StatusOr<std::unique_ptr<KvCache>> CreateKvCache(
+      const KvCacheShape& shape) = 0;
+
+  // Host to device and back.
+  virtual absl::Status CopyIn(absl::Span<const std::byte> from,
+                              const Tensor& to) = 0;
+  virtual absl::Status CopyOut(const Tensor& from,
+                               absl::Span<std::byte> to) = 0;
+
+  // out[i] = row ids[i] - first_id of `table`, or zeros where the table does
+  // not hold it. out: (ids, hidden)
+  virtual absl::Status Embed(const Weight& table, int64_t first_id,
+                             absl::Span<const int32_t> ids,
+                             const Tensor& out) = 0;
+
+  // q, k, v = qkv * RMSNorm(x); rotates q and k; writes k and v to the cache at
+  // their positions. x: (rows, hidden), qkv rows: all query heads, then key,
+  // then value heads; queries: (rows, num_heads * head_dim)
+  virtual absl::Status AttentionInput(const Tensor& x, const Norm& norm,
+                                      const Weight& qkv,
+                                      const AttentionLayer& layer,
+                                      const Batch& batch,
+                                      const Tensor& queries) = 0;
+
+  // Causal attention of each row over its sequence's cached positions up to and
+  // including its own, scaled by 1 / sqrt(head_dim). out: as queries
+  virtual absl::Status Attention(const Tensor& queries,
+                                 const AttentionLayer& layer,
+                                 const Batch& batch, const Tensor& out) = 0;
+
+  // out = weight * x (+ residual when not null; may alias out).
+  virtual absl::Status Linear(const Tensor& x, const Weight& weight,
+                              const Tensor* residual, const Tensor& out) = 0;
+
+  // out = SiLU(gate * n) . (up * n), n = RMSNorm(x). gate_up rows: all of gate,
+  // then all of up. out: (rows, gate_up.rows / 2)
+  virtual absl::Status GatedMlp(const Tensor& x, const Norm& norm,
+                                const Weight& gate_up, const Tensor& out) = 0;
+
+  // logits[i] = head * RMSNorm(x[rows[i]]). logits: (rows, vocabulary shard)
+  virtual absl::Status Head(const Tensor& x, absl::Span<const int64_t> rows,
+                            const Norm& norm, const Weight& head,
+                            const Tensor& logits) = 0;
+
+  // What this shard of the vocabulary, which begins at `first_id`, contributes.
+  // Results are on the host when it returns.
+  virtual absl::Status Candidates(const Tensor& logits, int64_t first_id,
+                                  absl::Span<const CandidateRequest> requests,
+                                  absl::Span<ShardCandidates> results) = 0;
+
+  // For each request the sum over the shard of ProbabilityMass (sampling.h) of
+  // logits not below `least`. Integers: exact in any order.
+  virtual absl::Status Masses(const Tensor& logits,
+                              absl::Span<const MassRequest> requests,
+                              absl::Span<uint64_t> masses) = 0;
+
+  virtual absl::Status Synchronize() = 0;
+};
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_BACKEND_BACKEND_H_

@@ -1,0 +1,90 @@
+// One rank's membership in one group of workers, and the collectives among
+// them.
+#ifndef CARAVAN_WORKER_COMM_COMMUNICATOR_H_
+#define CARAVAN_WORKER_COMM_COMMUNICATOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "base/tensor.h"
+
+namespace caravan::worker {
+
+// Every rank of the group calls the same methods in the same order with equal
+// counts and types; Send and Recv pair up between two ranks. Calls come from
+// one thread; only Abort() may be called from any. Every call ends within the
+// group's timeout: kDeadlineExceeded names operation and peer. Any error breaks
+// the group: all later calls return kAborted and the object is only good for
+// deletion.
+//
+// AllReduceSum adds in float32, in order of ranks, whatever the count: its bits
+// depend on nothing but the addends. All ranks get the same bits.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // kFloat32 only (kInvalidArgument otherwise).
+  absl::Status AllReduceSum(const Tensor& inout);
+
+  // `all` holds size() times the bytes of `mine`, in order of ranks.
+  absl::Status AllGather(absl::Span<const std::byte> mine,
+                         absl::Span<std::byte> all);
+
+  // Takes `data` over and returns; it travels while the caller goes on.
+  // Messages between two ranks arrive in the order of the calls. A failure to
+  // deliver surfaces at a later call.
+  absl::Status Send(absl::Span<const std::byte> data, int peer);
+
+  // Blocks until exactly out.size() bytes are there; a message of another size
+  // is kInternal.
+  absl::Status Recv(absl::Span<std::byte> out, int peer);
+
+  // Makes the pending call and all later ones return kAborted with the text of
+  // `reason`. Any thread; the first reason wins.
+  virtual void Abort(const absl::Status& reason) = 0;
+
+ private:
+  virtual absl::Status DoAllReduceSum(absl::Span<float> inout) = 0;
+  virtual absl::Status DoAllGather(absl::Span<const std::byte> mine,
+                                   absl::Span<std::byte> all) = 0;
+  virtual absl::Status DoSend(absl::Span<const std::byte> data, int peer) = 0;
+  virtual absl::Status DoRecv(absl::Span<std::byte> out, int peer) = 0;
+};
+
+struct GroupOptions {
+  std::string name;              // "tp0", "pp1": in error messages
+  std::vector<int> world_ranks;  // members in group order; mine is among them
+  absl::Duration timeout = absl::Seconds(30);  // of one call
+  // Called every few milliseconds while a call waits, from the thread that
+  // waits: proves that the rank lives (progress page). May be null.
+  void (*on_wait)(void* context) = nullptr;
+  void* on_wait_context = nullptr;
+};
+
+// This process's (or thread's) place among all ranks of an epoch, from which
+// groups are made. Groups may share it; it outlives them.
+class World {
+ public:
+  virtual ~World() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // All members call this, in the same order of groups. A group of one needs no
+  // peers and no messages.
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
+      const GroupOptions& options) = 0;
+};
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_COMM_COMMUNICATOR_H_

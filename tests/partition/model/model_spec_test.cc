@@ -1,0 +1,115 @@
+#include "partition/model/model_spec.h"
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "partition/model/tensor_names.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::partition {
+namespace {
+
+using ::caravan::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+ModelSpec Valid() { return *NamedModelSpec("llama-2-7b"); }
+
+TEST(ModelSpecTest, KnowsLlama2ByName) {
+  // Parameters as in the published checkpoints.
+  EXPECT_EQ(CountParameters(*NamedModelSpec("llama-2-7b")), 6738415616);
+  EXPECT_EQ(CountParameters(*NamedModelSpec("llama-2-13b")), 13015864320);
+  EXPECT_EQ(CountParameters(*NamedModelSpec("llama-2-70b")), 68976648192);
+  for (const char* name : {"llama-2-7b", "llama-2-13b", "llama-2-70b"}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const ModelSpec spec, NamedModelSpec(name));
+    CARAVAN_EXPECT_OK(Validate(spec));
+    EXPECT_EQ(spec.attention_size(), spec.hidden_size);
+  }
+  EXPECT_EQ(NamedModelSpec("llama-2-70b")->heads_per_kv_head(), 8);
+}
+
+TEST(ModelSpecTest, UnknownNameListsTheKnownOnes) {
+  EXPECT_THAT(NamedModelSpec("llama-9"),
+              StatusIs(absl::StatusCode::kNotFound,
+                       AllOf(HasSubstr("llama-9"), HasSubstr("llama-2-7b"),
+                             HasSubstr("llama-2-70b"))));
+}
+
+TEST(ModelSpecTest, CountsWhatTheTensorsHold) {
+  ModelSpec spec = Valid();
+  spec.num_kv_heads = 8;
+  spec.head_dim = 96;  // not hidden_size / num_heads
+  for (bool tied : {false, true}) {
+    spec.tied_embeddings = tied;
+    int64_t sum = 0;
+    for (const NamedShape& tensor : ExpectedTensors(spec)) {
+      sum += tensor.rows * tensor.cols;
+    }
+    EXPECT_EQ(CountParameters(spec), sum);
+  }
+}
+
+struct Refusal {
+  std::string field;
+  std::function<void(ModelSpec&)> spoil;
+};
+
+class ModelSpecRefusalTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(ModelSpecRefusalTest, NamesTheField) {
+  ModelSpec spec = Valid();
+  GetParam().spoil(spec);
+  EXPECT_THAT(Validate(spec), StatusIs(absl::StatusCode::kInvalidArgument,
+                                       HasSubstr(GetParam().field)));
+}
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ModelSpecRefusalTest,
+    ::testing::ValuesIn(std::vector<Refusal>{
+        {"vocab_size", [](ModelSpec& s) { s.vocab_size = 0; }},
+        {"vocab_size", [](ModelSpec& s) { s.vocab_size = int64_t{1} << 40; }},
+        {"hidden_size", [](ModelSpec& s) { s.hidden_size = -1; }},
+        {"intermediate_size", [](ModelSpec& s) { s.intermediate_size = 0; }},
+        {"num_layers", [](ModelSpec& s) { s.num_layers = 1 << 20; }},
+        {"num_heads", [](ModelSpec& s) { s.num_heads = 0; }},
+        {"num_kv_heads", [](ModelSpec& s) { s.num_kv_heads = 0; }},
+        {"num_kv_heads", [](ModelSpec& s) { s.num_kv_heads = 5; }},
+        {"head_dim", [](ModelSpec& s) { s.head_dim = 127; }},
+        {"max_positions", [](ModelSpec& s) { s.max_positions = 0; }},
+        {"rms_norm_epsilon", [](ModelSpec& s) { s.rms_norm_epsilon = 0; }},
+        {"rms_norm_epsilon", [](ModelSpec& s) { s.rms_norm_epsilon = kNaN; }},
+        {"rope.theta", [](ModelSpec& s) { s.rope.theta = kNaN; }},
+        {"rope.theta", [](ModelSpec& s) { s.rope.theta = 0; }},
+        {"rope.factor",
+         [](ModelSpec& s) {
+           s.rope.scaling = RopeScaling::kLinear;
+           s.rope.factor = 0.5;
+         }},
+        {"rope.original_max_positions",
+         [](ModelSpec& s) { s.rope.scaling = RopeScaling::kDynamic; }},
+        {"rope.high_frequency_factor",
+         [](ModelSpec& s) {
+           s.rope = {.scaling = RopeScaling::kLlama3,
+                     .factor = 8,
+                     .low_frequency_factor = 4,
+                     .high_frequency_factor = 4,
+                     .original_max_positions = 8192};
+         }},
+        {"head_dim",
+         [](ModelSpec& s) {
+           s.head_dim = 2;
+           s.rope = {.scaling = RopeScaling::kDynamic,
+                     .factor = 2,
+                     .original_max_positions = 2048};
+         }},
+        {"bos_token", [](ModelSpec& s) { s.bos_token = 32000; }},
+        {"eos_token", [](ModelSpec& s) { s.eos_tokens = {2, -1}; }},
+    }));
+
+}  // namespace
+}  // namespace caravan::partition

@@ -20,13 +20,6 @@ struct ChatMessage {
   std::string content;
 };
 
-// A piece of a rendered conversation: the template's own text, in which control
-// tokens are spelled, or what somebody wrote, in which nothing is one.
-struct ChatPiece {
-  std::string text;
-  bool from_template = false;
-};
-
 // The templates are compiled in, never taken from a client; each renders the
 // same text as the original's Jinja. Const and thread-safe.
 class ChatTemplate {

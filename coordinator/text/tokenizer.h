@@ -14,6 +14,13 @@
 
 namespace caravan::coordinator {
 
+// A piece of a rendered conversation: the template's own text, in which control
+// tokens are spelled, or what somebody wrote, in which nothing is one.
+struct ChatPiece {
+  std::string text;
+  bool from_template = false;
+};
+
 // Const and thread-safe. Ids equal those of Hugging Face's tokenizer for the
 // same checkpoint.
 class Tokenizer {
@@ -30,6 +37,12 @@ class Tokenizer {
   // kInvalidArgument: not UTF-8.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(
       absl::string_view text) const = 0;
+
+  // A rendered conversation as one text: control tokens come out where template
+  // pieces spell them whole, and nowhere else. No bos is added.
+  // kInvalidArgument: not UTF-8.
+  virtual absl::StatusOr<std::vector<int32_t>> EncodePieces(
+      absl::Span<const ChatPiece> pieces) const = 0;
 
   // The id of a control token by its spelling ("<|im_end|>"); -1: none.
   virtual int32_t SpecialToken(absl::string_view spelling) const = 0;

@@ -22,7 +22,8 @@ namespace caravan::worker {
 // one thread; only Abort() may be called from any. Every call ends within the
 // group's timeout: kDeadlineExceeded names operation and peer. Any error breaks
 // the group: all later calls return kAborted and the object is only good for
-// deletion.
+// deletion. Misuse (kInvalidArgument) breaks the group too: the ranks no longer
+// agree on what comes next.
 //
 // AllReduceSum adds in float32, in order of ranks, whatever the count: its bits
 // depend on nothing but the addends. All ranks get the same bits.
@@ -42,7 +43,8 @@ class Communicator {
 
   // Takes `data` over and returns; it travels while the caller goes on.
   // Messages between two ranks arrive in the order of the calls. A failure to
-  // deliver surfaces at a later call.
+  // deliver surfaces at a later call. Nothing bounds what travels: the caller
+  // does, by waiting for answers.
   absl::Status Send(absl::Span<const std::byte> data, int peer);
 
   // Blocks until exactly out.size() bytes are there; a message of another size
@@ -54,6 +56,14 @@ class Communicator {
   virtual void Abort(const absl::Status& reason) = 0;
 
  private:
+  // OK while no call has failed. One thread, as the calls.
+  absl::Status CheckWhole() const;
+  // Passes `status` on and remembers the first error.
+  absl::Status Finish(absl::Status status);
+  absl::Status CheckPeer(int peer) const;
+
+  std::string broken_by_;  // the first error's text
+
   virtual absl::Status DoAllReduceSum(absl::Span<float> inout) = 0;
   virtual absl::Status DoAllGather(absl::Span<const std::byte> mine,
                                    absl::Span<std::byte> all) = 0;

@@ -1,0 +1,141 @@
+#include "worker/comm/message_communicator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/checked_math.h"
+#include "base/status_macros.h"
+#include "worker/comm/rank_ordered_sum.h"
+
+namespace caravan::worker {
+namespace {
+
+constexpr size_t kChunkThresholdBytes = 64 << 10;
+
+absl::Span<const std::byte> BytesOf(absl::Span<const float> values) {
+  return {reinterpret_cast<const std::byte*>(values.data()),
+          values.size() * sizeof(float)};
+}
+
+// The part of `values` that `rank` adds; whole cache lines, perhaps empty.
+absl::Span<float> ChunkOf(absl::Span<float> values, int rank, int size) {
+  const int64_t count = static_cast<int64_t>(values.size());
+  const int64_t chunk = RoundUp(CeilDivide(count, size), 16);
+  const int64_t begin = std::min(count, rank * chunk);
+  return values.subspan(begin, std::min(chunk, count - begin));
+}
+
+}  // namespace
+
+MessageCommunicator::MessageCommunicator(std::unique_ptr<Transport> transport)
+    : transport_(std::move(transport)) {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) peers_.push_back(peer);
+  }
+}
+
+void MessageCommunicator::Abort(const absl::Status& reason) {
+  transport_->waiter().Abort(reason);
+}
+
+absl::Status MessageCommunicator::DoAllReduceSum(absl::Span<float> inout) {
+  CARAVAN_RETURN_IF_ERROR(transport_->waiter().CheckAborted());
+  if (size() == 1 || inout.empty()) return absl::OkStatus();
+  const Call call = transport_->waiter().Begin("all-reduce");
+  if (size() >= 3 && BytesOf(inout).size() >= kChunkThresholdBytes) {
+    return ReduceByChunks(call, inout);
+  }
+  return ReduceWhole(call, inout);
+}
+
+absl::Status MessageCommunicator::ReduceWhole(const Call& call,
+                                              absl::Span<float> inout) {
+  CARAVAN_RETURN_IF_ERROR(
+      transport_->Send(Channel::kCollective, peers_, BytesOf(inout)));
+  return AddPeers(call, inout);
+}
+
+absl::Status MessageCommunicator::ReduceByChunks(const Call& call,
+                                                 absl::Span<float> inout) {
+  for (const int peer : peers_) {
+    CARAVAN_RETURN_IF_ERROR(transport_->Send(
+        Channel::kCollective, {peer}, BytesOf(ChunkOf(inout, peer, size()))));
+  }
+  const absl::Span<float> mine = ChunkOf(inout, rank(), size());
+  CARAVAN_RETURN_IF_ERROR(AddPeers(call, mine));
+  CARAVAN_RETURN_IF_ERROR(
+      transport_->Send(Channel::kCollective, peers_, BytesOf(mine)));
+  std::vector<ExpectedMessage> expected;
+  for (const int peer : peers_) {
+    const auto bytes = BytesOf(ChunkOf(inout, peer, size()));
+    expected.push_back({peer, static_cast<int64_t>(bytes.size())});
+  }
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::vector<SharedBuffer> sums,
+      transport_->Receive(Channel::kCollective, call, expected));
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    const absl::Span<float> chunk = ChunkOf(inout, peers_[i], size());
+    std::copy_n(sums[i]->floats(), chunk.size(), chunk.data());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MessageCommunicator::AddPeers(const Call& call,
+                                           absl::Span<float> mine) {
+  std::vector<ExpectedMessage> expected;
+  for (const int peer : peers_) {
+    expected.push_back({peer, static_cast<int64_t>(BytesOf(mine).size())});
+  }
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::vector<SharedBuffer> received,
+      transport_->Receive(Channel::kCollective, call, expected));
+  std::vector<const float*> addends(size());
+  addends[rank()] = mine.data();
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    addends[peers_[i]] = received[i]->floats();
+  }
+  SumInRankOrder(addends, mine);
+  return absl::OkStatus();
+}
+
+absl::Status MessageCommunicator::DoAllGather(absl::Span<const std::byte> mine,
+                                              absl::Span<std::byte> all) {
+  CARAVAN_RETURN_IF_ERROR(transport_->waiter().CheckAborted());
+  if (mine.empty()) return absl::OkStatus();
+  const Call call = transport_->waiter().Begin("all-gather");
+  std::vector<ExpectedMessage> expected;
+  for (const int peer : peers_) {
+    expected.push_back({peer, static_cast<int64_t>(mine.size())});
+  }
+  CARAVAN_RETURN_IF_ERROR(transport_->Send(Channel::kCollective, peers_, mine));
+  // `mine` may lie in `all`, but in its place only if at all.
+  std::memmove(all.data() + rank() * mine.size(), mine.data(), mine.size());
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::vector<SharedBuffer> received,
+      transport_->Receive(Channel::kCollective, call, expected));
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    std::memcpy(all.data() + peers_[i] * mine.size(), received[i]->data(),
+                mine.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MessageCommunicator::DoSend(absl::Span<const std::byte> data,
+                                         int peer) {
+  CARAVAN_RETURN_IF_ERROR(transport_->waiter().CheckAborted());
+  return transport_->Send(Channel::kPointToPoint, {peer}, data);
+}
+
+absl::Status MessageCommunicator::DoRecv(absl::Span<std::byte> out, int peer) {
+  CARAVAN_RETURN_IF_ERROR(transport_->waiter().CheckAborted());
+  const Call call = transport_->waiter().Begin("receive");
+  const ExpectedMessage expected{peer, static_cast<int64_t>(out.size())};
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::vector<SharedBuffer> received,
+      transport_->Receive(Channel::kPointToPoint, call, {expected}));
+  if (!out.empty()) std::memcpy(out.data(), received[0]->data(), out.size());
+  return absl::OkStatus();
+}
+
+}  // namespace caravan::worker

@@ -1,0 +1,37 @@
+// Stands for the engine in the agent's tests: writes a progress page as its
+// environment says, prints one line, and stays until it is killed, or ends at
+// once with code 7 when the page cannot be written.
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "absl/strings/numbers.h"
+#include "base/engine_environment.h"
+#include "base/progress_page.h"
+
+namespace {
+
+uint64_t Number(const char* variable) {
+  const char* text = std::getenv(variable);
+  uint64_t value = 0;
+  if (text == nullptr || !absl::SimpleAtoi(text, &value)) std::exit(7);
+  return value;
+}
+
+}  // namespace
+
+int main() {
+  const char* folder = std::getenv(caravan::kProgressFolderVariable);
+  if (folder == nullptr) return 7;
+  const auto page = caravan::ProgressWriter::Create(
+      folder, Number(caravan::kReplicaVariable),
+      Number(caravan::kEpochVariable),
+      static_cast<int>(Number(caravan::kRankVariable)));
+  if (!page.ok()) return 7;
+  (*page)->Set(/*step=*/42, caravan::EnginePhase::kCompute);
+  std::fprintf(stderr, "the test engine works\n");
+  while (true) pause();
+}

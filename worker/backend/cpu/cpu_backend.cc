@@ -1,0 +1,246 @@
+#include "worker/backend/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/backend/cpu/attention_operations.h"
+#include "worker/backend/cpu/huge_memory.h"
+#include "worker/backend/cpu/kernels.h"
+#include "worker/backend/cpu/linear_operations.h"
+#include "worker/backend/cpu/paged_kv_cache.h"
+#include "worker/backend/cpu/panel_weight.h"
+#include "worker/backend/cpu/scratch.h"
+#include "worker/backend/cpu/shard_sampling.h"
+#include "worker/backend/cpu/thread_pool.h"
+#include "worker/backend/cpu/topology.h"
+
+namespace caravan::worker {
+namespace {
+
+// Logits that one task looks at.
+constexpr int64_t kLogitPiece = 8192;
+
+const cpu::Kernels& KernelsOf(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kPortable:
+      return cpu::PortableKernels();
+#if defined(__x86_64__)
+    case InstructionSet::kAvx2:
+      return cpu::Avx2Kernels();
+    case InstructionSet::kAvx512:
+      return cpu::Avx512Kernels();
+#else
+    case InstructionSet::kAvx2:
+    case InstructionSet::kAvx512:
+      break;
+#endif
+  }
+  return cpu::PortableKernels();
+}
+
+class CpuBuffer final : public Buffer {
+ public:
+  explicit CpuBuffer(HugeMemory memory) : memory_(std::move(memory)) {}
+  void* data() const override { return memory_.data(); }
+  int64_t bytes() const override { return memory_.bytes(); }
+
+ private:
+  HugeMemory memory_;
+};
+
+// Pieces of each request's row, so that one request too keeps all threads busy.
+struct PieceTable {
+  PieceTable(size_t num_requests, const Tensor& logits)
+      : cols(logits.cols),
+        per_row(std::max<int64_t>(
+            1, (logits.cols + kLogitPiece - 1) / kLogitPiece)),
+        count(static_cast<int64_t>(num_requests) * per_row) {}
+
+  int64_t Request(int64_t piece) const { return piece / per_row; }
+  int64_t First(int64_t piece) const { return piece % per_row * kLogitPiece; }
+  absl::Span<const float> Logits(const Tensor& logits, int64_t row,
+                                 int64_t piece) const {
+    const int64_t first = First(piece);
+    return {logits.Rows(row, 1).floats() + first,
+            static_cast<size_t>(std::min(kLogitPiece, cols - first))};
+  }
+
+  int64_t cols;
+  int64_t per_row;
+  int64_t count;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(InstructionSet set, std::unique_ptr<ThreadPool> pool)
+      : set_(set),
+        name_(ProcessorName()),
+        pool_(std::move(pool)),
+        scratch_(pool_->num_threads()),
+        context_{KernelsOf(set), *pool_, scratch_} {}
+
+  DeviceInfo Info() const override {
+    return {.name = name_,
+            .instruction_set = std::string(Name(set_)),
+            .num_threads = pool_->num_threads()};
+  }
+
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
+    CARAVAN_ASSIGN_OR_RETURN(HugeMemory memory,
+                             HugeMemory::Create(bytes, Commit::kNow));
+    return std::make_unique<CpuBuffer>(std::move(memory));
+  }
+
+  absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(const MatrixReader& reader,
+                                                     DType hold_as) override {
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<PanelWeight> weight,
+                             PanelWeight::Load(reader, hold_as, *pool_));
+    CARAVAN_RETURN_IF_ERROR(
+        scratch_.ReserveWeight(weight->rows(), weight->cols()));
+    return weight;
+  }
+
+  absl::StatusOr<std::unique_ptr<KvCache>> CreateKvCache(
+      const KvCacheShape& shape) override {
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<PagedKvCache> cache,
+                             PagedKvCache::Create(shape));
+    CARAVAN_RETURN_IF_ERROR(scratch_.ReserveHeads(shape.head_dim));
+    return cache;
+  }
+
+  absl::Status CopyIn(absl::Span<const std::byte> from,
+                      const Tensor& to) override {
+    CARAVAN_CHECK(static_cast<int64_t>(from.size()) == to.bytes());
+    if (!from.empty()) std::memcpy(to.data, from.data(), from.size());
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyOut(const Tensor& from, absl::Span<std::byte> to) override {
+    CARAVAN_CHECK(static_cast<int64_t>(to.size()) == from.bytes());
+    if (!to.empty()) std::memcpy(to.data(), from.data, to.size());
+    return absl::OkStatus();
+  }
+
+  absl::Status Embed(const Weight& table, int64_t first_id,
+                     absl::Span<const int32_t> ids,
+                     const Tensor& out) override {
+    EmbedRows(context_, AsPanels(table), first_id, ids, out);
+    return absl::OkStatus();
+  }
+
+  absl::Status AttentionInput(const Tensor& x, const Norm& norm,
+                              const Weight& qkv, const AttentionLayer& layer,
+                              const Batch& batch,
+                              const Tensor& queries) override {
+    ApplyAttentionInput(context_, {x, &norm, &AsPanels(qkv), queries}, layer,
+                        batch);
+    return absl::OkStatus();
+  }
+
+  absl::Status Attention(const Tensor& queries, const AttentionLayer& layer,
+                         const Batch& batch, const Tensor& out) override {
+    ApplyAttention(context_, {queries, out}, layer, batch);
+    return absl::OkStatus();
+  }
+
+  absl::Status Linear(const Tensor& x, const Weight& weight,
+                      const Tensor* residual, const Tensor& out) override {
+    ApplyLinear(context_, x, AsPanels(weight), residual, out);
+    return absl::OkStatus();
+  }
+
+  absl::Status GatedMlp(const Tensor& x, const Norm& norm,
+                        const Weight& gate_up, const Tensor& out) override {
+    ApplyGatedMlp(context_, x, norm, AsPanels(gate_up), out);
+    return absl::OkStatus();
+  }
+
+  absl::Status Head(const Tensor& x, absl::Span<const int64_t> rows,
+                    const Norm& norm, const Weight& head,
+                    const Tensor& logits) override {
+    ApplyHead(context_, {x, rows, &norm}, AsPanels(head), logits);
+    return absl::OkStatus();
+  }
+
+  absl::Status Candidates(const Tensor& logits, int64_t first_id,
+                          absl::Span<const CandidateRequest> requests,
+                          absl::Span<ShardCandidates> results) override {
+    CARAVAN_CHECK(requests.size() == results.size());
+    CheckFloats(logits, logits.rows, logits.cols);
+    for (const CandidateRequest& request : requests) {
+      CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
+    }
+    const PieceTable table(requests.size(), logits);
+    std::vector<ShardCandidates> pieces(table.count);
+    pool_->Run(table.count, [&](int64_t index, int) {
+      const CandidateRequest& request = requests[table.Request(index)];
+      pieces[index] = FindCandidates(context_.kernels,
+                                     {table.Logits(logits, request.row, index),
+                                      first_id + table.First(index)},
+                                     request);
+    });
+    for (size_t i = 0; i < requests.size(); ++i) {
+      results[i] = MergeCandidates(
+          absl::MakeConstSpan(pieces).subspan(i * table.per_row, table.per_row),
+          requests[i]);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Masses(const Tensor& logits,
+                      absl::Span<const MassRequest> requests,
+                      absl::Span<uint64_t> masses) override {
+    CARAVAN_CHECK(requests.size() == masses.size());
+    CheckFloats(logits, logits.rows, logits.cols);
+    for (const MassRequest& request : requests) {
+      CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
+      CARAVAN_CHECK(request.temperature > 0);
+    }
+    const PieceTable table(requests.size(), logits);
+    std::vector<uint64_t> pieces(table.count);
+    pool_->Run(table.count, [&](int64_t index, int) {
+      const MassRequest& request = requests[table.Request(index)];
+      pieces[index] = SumMasses(
+          context_.kernels, table.Logits(logits, request.row, index), request);
+    });
+    std::fill(masses.begin(), masses.end(), 0);
+    for (int64_t index = 0; index < table.count; ++index) {
+      masses[table.Request(index)] += pieces[index];
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Synchronize() override { return absl::OkStatus(); }
+
+ private:
+  const InstructionSet set_;
+  const std::string name_;
+  const std::unique_ptr<ThreadPool> pool_;
+  Scratch scratch_;
+  const ProductContext context_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(
+    const CpuBackendOptions& options) {
+  const InstructionSet set =
+      options.instruction_set.value_or(BestInstructionSet());
+  if (!CanRun(set)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "this machine lacks the instruction set: wanted=", Name(set),
+        " best=", Name(BestInstructionSet())));
+  }
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::unique_ptr<ThreadPool> pool,
+      ThreadPool::Create({.num_threads = options.num_threads,
+                          .processors = options.processors}));
+  return std::make_unique<CpuBackend>(set, std::move(pool));
+}
+
+}  // namespace caravan::worker

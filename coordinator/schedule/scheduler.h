@@ -21,7 +21,8 @@ struct SchedulerOptions {
   // Of both, the smaller of these and the engine group's own bounds holds.
   int64_t max_batched_tokens = 512;
   int64_t max_sequences = 256;
-  const SchedulingPolicy* policy = nullptr;  // outlives the scheduler
+  // Outlives the scheduler. Null: MakeFirstComePolicy().
+  const SchedulingPolicy* policy = nullptr;
 };
 
 struct SchedulerStats {
@@ -44,7 +45,11 @@ struct SchedulerStats {
 //
 // Life: between OnEpochStarted and OnEpochEnded steps are issued whenever there
 // is work and fewer than num_stages + 1 (at least 2) are in flight. Before and
-// after, requests are refused with kUnavailable.
+// after, requests are refused with kUnavailable. The destructor ends the epoch;
+// nothing may call the scheduler then.
+//
+// Sinks are called by whatever thread brings a result or an epoch's end, never
+// by Submit or Cancel, and may call all methods.
 class Scheduler final {
  public:
   explicit Scheduler(const SchedulerOptions& options);
@@ -57,14 +62,18 @@ class Scheduler final {
                                    std::shared_ptr<TokenSink> sink);
 
   // Forgets the request: its blocks are free on all ranks with the next step.
-  // No call to its sink begins after this returns. Unknown ids are ignored.
+  // No call to its sink begins after this returns. For that it waits for a call
+  // to this sink that another thread is making: never call it with a lock held
+  // that the sink takes. From within a sink it returns at once (of its own
+  // request, the call that it is in is the last). Unknown ids are ignored.
   void Cancel(RequestId id);
 
-  // `group` is used until OnEpochEnded returns.
+  // `group` is used until OnEpochEnded returns. An epoch that still runs ends.
   void OnEpochStarted(EngineGroup* group);
   // kInternal: a result that the protocol does not allow; the epoch must end.
   absl::Status OnStepResult(const v1::StepResult& result);
-  // Every request in flight and in the queue ends with `cause`.
+  // Every request in flight and in the queue ends with kUnavailable and the
+  // text of `cause`, in this call or, while another thread calls sinks, there.
   void OnEpochEnded(const absl::Status& cause);
 
   SchedulerStats Stats() const;

@@ -57,7 +57,12 @@ class SchedulingPolicy {
 
 // First come, first served: decode tokens of the group first, then prefill
 // chunks up to the budget, then new sequences while blocks last. When blocks
-// run out, the youngest running sequence is preempted.
+// run out for a decode, the youngest running sequence is preempted; the
+// youngest itself stands still. A sequence gets the blocks of its whole prompt
+// when it is admitted, which needs a further free block for each running one to
+// grow into. Groups get equal numbers of sequences. A chunk's rows count more
+// the longer its prefix, as attention over it costs more
+// (first_come_policy.cc).
 std::unique_ptr<SchedulingPolicy> MakeFirstComePolicy();
 
 }  // namespace caravan::coordinator

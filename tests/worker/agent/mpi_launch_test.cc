@@ -83,6 +83,24 @@ TEST_F(MpiLaunchTest, RunsRanksOnOneMachineAndClearsThem) {
   EXPECT_THAT(Marked("node-a"), IsEmpty());
 }
 
+// Two agents on one machine: node-b's daemon is asked for through the relay.
+TEST_F(MpiLaunchTest, ReachesTheOtherAgentThroughTheRelay) {
+  FakeCoordinator coordinator({});
+  auto agent_a = StartAgent(MpiOptions(coordinator.address(), "node-a"));
+  auto agent_b = StartAgent(MpiOptions(coordinator.address(), "node-b"));
+  ASSERT_TRUE(coordinator.AwaitHello("node-a"));
+  ASSERT_TRUE(coordinator.AwaitHello("node-b"));
+  Launch(coordinator, "node-a", {{"node-b", 1}, {"node-a", 2}});
+  // Ranks follow the order of the hosts, not who leads.
+  const auto on_a = AwaitEngines(coordinator, "node-a", 2);
+  const auto on_b = AwaitEngines(coordinator, "node-b", 1);
+  EXPECT_TRUE(on_b.count(0) == 1 && on_a.count(1) == 1 && on_a.count(2) == 1);
+  KillAndAwait(coordinator, "node-a");
+  KillAndAwait(coordinator, "node-b");
+  EXPECT_THAT(Marked("node-a"), IsEmpty());
+  EXPECT_THAT(Marked("node-b"), IsEmpty());
+}
+
 TEST_F(MpiLaunchTest, NamesTheRankThatDied) {
   FakeCoordinator coordinator({});
   auto agent = StartAgent(MpiOptions(coordinator.address(), "node-a"));

@@ -6,7 +6,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "partition/model/gguf_source.h"
 #include "partition/model/hf_folder.h"
+#include "partition/model/hf_source.h"
 #include "partition/model/synthetic_source.h"
 
 namespace caravan::partition {
@@ -36,10 +38,8 @@ absl::StatusOr<ModelSpec> SyntheticSpec(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<ModelSource>> OpenByKind(
     const std::string& path) {
-  if (IsFolder(path) || absl::EndsWithIgnoreCase(path, ".gguf")) {
-    return absl::UnimplementedError(
-        absl::StrCat(path, ": only the load format \"dummy\" is built"));
-  }
+  if (IsFolder(path)) return OpenHfSource(path);
+  if (absl::EndsWithIgnoreCase(path, ".gguf")) return OpenGgufSource(path);
   if (Exists(path)) {
     return absl::InvalidArgumentError(absl::StrCat(
         path, ": neither a folder with config.json nor a .gguf file"));

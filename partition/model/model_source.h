@@ -53,9 +53,10 @@ class ModelSource {
   // kNotFound: no such tensor.
   virtual absl::StatusOr<TensorInfo> Find(absl::string_view name) const = 0;
 
-  // Fills `out`, which holds exactly the slice's elements, row by row; reads no
-  // more of the file than the slice needs. kInvalidArgument: a slice outside
-  // the tensor or an `out` of another size. kDataLoss: the file ends early.
+  // Fills `out`, which holds exactly the slice's elements, row by row, and is
+  // aligned for them; reads no more of the file than the slice needs.
+  // kInvalidArgument: a slice outside the tensor or an `out` of another size.
+  // kDataLoss: the file ends early.
   virtual absl::Status Read(absl::string_view name, const TensorSlice& slice,
                             absl::Span<std::byte> out) const = 0;
 

@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "partition/model/tensor_names.h"
 
 namespace caravan::partition {
 
-absl::Status CheckTensors(const TensorTable& found, const ModelSpec& spec) {
-  absl::flat_hash_set<std::string> expected;
-  for (const NamedShape& shape : ExpectedTensors(spec)) {
+absl::Status CheckTensors(const TensorTable& found,
+                          const std::vector<NamedShape>& expected) {
+  absl::flat_hash_set<absl::string_view> names;
+  for (const NamedShape& shape : expected) {
     const auto entry = found.find(shape.name);
     if (entry == found.end()) {
       return absl::InvalidArgumentError(
@@ -25,12 +24,12 @@ absl::Status CheckTensors(const TensorTable& found, const ModelSpec& spec) {
           "tensor \"", shape.name, "\" has the shape (", info.rows, ", ",
           info.cols, "), must be (", shape.rows, ", ", shape.cols, ")"));
     }
-    expected.insert(shape.name);
+    names.insert(shape.name);
   }
   if (found.size() == expected.size()) return absl::OkStatus();
   std::vector<absl::string_view> extra;
   for (const auto& [name, info] : found) {
-    if (!expected.contains(name)) extra.push_back(name);
+    if (!names.contains(name)) extra.push_back(name);
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "tensor \"",

@@ -4,22 +4,24 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "partition/model/model_source.h"
-#include "partition/model/model_spec.h"
+#include "partition/model/tensor_names.h"
 
 namespace caravan::partition {
 
 // Shapes by canonical name.
 using TensorTable = absl::flat_hash_map<std::string, TensorInfo>;
 
-// kInvalidArgument, by tensor: one that the spec calls for is missing or has
-// another shape, or there is one more.
-absl::Status CheckTensors(const TensorTable& found, const ModelSpec& spec);
+// kInvalidArgument, by tensor: an expected one is missing or has another shape,
+// or there is one more.
+absl::Status CheckTensors(const TensorTable& found,
+                          const std::vector<NamedShape>& expected);
 
 // kInvalidArgument: the slice is not inside the tensor, or `out_bytes` is not
 // its size.

@@ -1,0 +1,106 @@
+#include "coordinator/cluster/epoch_cause.h"
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+
+namespace caravan::coordinator {
+namespace {
+
+// The last line that says something.
+std::string LastLine(absl::string_view text) {
+  const std::vector<absl::string_view> lines =
+      absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  return lines.empty() ? "" : std::string(lines.back());
+}
+
+Evidence EvidenceOf(const v1::ProcessExited& exited) {
+  if (exited.role() != "engine") return Evidence::kLauncherExited;
+  if (absl::StrContains(exited.reason(), "signal 15")) {
+    return Evidence::kTerminated;
+  }
+  if (absl::StrContains(exited.reason(), "signal")) {
+    return Evidence::kEngineKilled;
+  }
+  return Evidence::kEngineExited;
+}
+
+}  // namespace
+
+bool IsConclusive(Evidence evidence) {
+  switch (evidence) {
+    case Evidence::kStalled:
+    case Evidence::kLaunchFailed:
+    case Evidence::kNodeLost:
+    case Evidence::kEngineKilled:
+      return true;
+    case Evidence::kAborted:
+    case Evidence::kLauncherExited:
+    case Evidence::kTerminated:
+    case Evidence::kStreamLost:
+    case Evidence::kPeerTrouble:
+    case Evidence::kEngineExited:
+    case Evidence::kEngineFailed:
+      return false;
+  }
+  return true;
+}
+
+EpochCause CauseOf(const v1::ProcessExited& exited, absl::string_view node) {
+  EpochCause cause;
+  cause.evidence = EvidenceOf(exited);
+  cause.rank = exited.role() == "engine" ? exited.rank() : -1;
+  cause.node = std::string(node);
+  cause.reason = exited.role() == "engine"
+                     ? exited.reason()
+                     : absl::StrCat(exited.role(), " ", exited.reason());
+  const std::string words = LastLine(exited.last_words());
+  if (cause.evidence != Evidence::kEngineKilled && !words.empty()) {
+    absl::StrAppend(&cause.reason, " after saying \"", words, "\"");
+  }
+  return cause;
+}
+
+EpochCause CauseOf(const v1::EngineFailure& failure, int rank,
+                   absl::string_view node) {
+  EpochCause cause;
+  cause.code = static_cast<absl::StatusCode>(failure.code());
+  switch (cause.code) {
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kCancelled:
+      cause.evidence = Evidence::kAborted;
+      break;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      cause.evidence = Evidence::kPeerTrouble;
+      break;
+    default:
+      cause.evidence = Evidence::kEngineFailed;
+  }
+  cause.rank = rank;
+  cause.node = std::string(node);
+  cause.step = failure.step();
+  cause.phase = failure.phase();
+  cause.reason = failure.message();
+  return cause;
+}
+
+std::string DescribeEnd(uint64_t replica, uint64_t epoch,
+                        const EpochCause& cause) {
+  std::string line =
+      absl::StrCat("replica ", replica, " epoch ", epoch, " ended: ");
+  if (cause.rank >= 0) {
+    absl::StrAppend(&line, "rank ", cause.rank, " on ", cause.node, ": ");
+  } else if (!cause.node.empty()) {
+    absl::StrAppend(&line, "node ", cause.node, ": ");
+  }
+  absl::StrAppend(&line, cause.reason);
+  if (cause.step > 0) absl::StrAppend(&line, " at step ", cause.step);
+  if (!cause.phase.empty()) absl::StrAppend(&line, " in ", cause.phase);
+  return line;
+}
+
+}  // namespace caravan::coordinator

@@ -1,0 +1,103 @@
+#include "coordinator/cluster/placement.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+
+namespace caravan::coordinator {
+namespace {
+
+const v1::Device* FindDevice(const Node& node, absl::string_view kind) {
+  for (const v1::Device& device : node.devices) {
+    if (device.kind() == kind) return &device;
+  }
+  // Simulated engines compute nothing: any device is good for them.
+  return kind == "simulated" ? &node.devices.front() : nullptr;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
+    const std::vector<Node>& nodes, const PlacementOptions& options) {
+  if (options.tp < 1 || options.pp < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor and pipeline parallel sizes are at least 1: tp=", options.tp,
+        " pp=", options.pp));
+  }
+  if (nodes.empty()) {
+    return absl::FailedPreconditionError("no node is in the cluster");
+  }
+  const int64_t num_ranks = int64_t{options.tp} * options.pp;
+  const int num_used = static_cast<int>(
+      std::min<int64_t>(num_ranks, static_cast<int64_t>(nodes.size())));
+  std::vector<RankPlacement> ranks;
+  for (int i = 0; i < num_used; ++i) {
+    const Node& node = nodes[i];
+    const v1::Device* device = FindDevice(node, options.device);
+    if (device == nullptr) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("node ", node.name, " has no device of kind \"",
+                       options.device, "\""));
+    }
+    const int64_t slots = partition::SplitEvenly(num_ranks, num_used, i).size();
+    const int cores = std::max(1, device->num_cores());
+    RankPlacement rank;
+    rank.device.node = node.name;
+    rank.device.name = device->name();
+    rank.device.memory_bytes = device->memory_bytes() / slots;
+    rank.device.num_cores =
+        static_cast<int>(std::max<int64_t>(1, cores / slots));
+    rank.num_threads = options.threads_per_rank > 0 ? options.threads_per_rank
+                                                    : rank.device.num_cores;
+    ranks.insert(ranks.end(), slots, rank);
+  }
+  return ranks;
+}
+
+absl::StatusOr<std::string> SubnetOf(absl::string_view address) {
+  const std::vector<std::string> parts = absl::StrSplit(address, '/');
+  in_addr parsed = {};
+  int bits = 0;
+  if (parts.size() != 2 || inet_pton(AF_INET, parts[0].c_str(), &parsed) != 1 ||
+      !absl::SimpleAtoi(parts[1], &bits) || bits < 0 || bits > 32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not an IPv4 address with its subnet: \"", address, "\""));
+  }
+  const uint32_t mask = bits == 0 ? 0 : ~uint32_t{0} << (32 - bits);
+  parsed.s_addr = htonl(ntohl(parsed.s_addr) & mask);
+  char text[INET_ADDRSTRLEN] = {};
+  inet_ntop(AF_INET, &parsed, text, sizeof(text));
+  return absl::StrCat(text, "/", bits);
+}
+
+absl::StatusOr<std::vector<std::string>> DataSubnets(
+    absl::Span<const Node> nodes) {
+  std::vector<std::string> subnets;
+  if (nodes.size() < 2) return subnets;
+  for (const Node& node : nodes) {
+    if (absl::StartsWith(node.data_address, "127.")) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "node ", node.name, " joined by loopback (", node.data_address,
+          ") and cannot be reached by the others: give its agent the "
+          "coordinator's --listen address"));
+    }
+    absl::StatusOr<std::string> subnet = SubnetOf(node.data_address);
+    if (!subnet.ok()) {
+      return Annotate(subnet.status(), absl::StrCat("node ", node.name));
+    }
+    if (std::find(subnets.begin(), subnets.end(), *subnet) == subnets.end()) {
+      subnets.push_back(*std::move(subnet));
+    }
+  }
+  return subnets;
+}
+
+}  // namespace caravan::coordinator

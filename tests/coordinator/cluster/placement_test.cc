@@ -1,0 +1,131 @@
+#include "coordinator/cluster/placement.h"
+
+#include <map>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::coordinator {
+namespace {
+
+using ::caravan::testing::IsOkAndHolds;
+using ::caravan::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+Node MakeNode(const std::string& name, int cores,
+              const std::string& address = "10.0.0.1/24") {
+  Node node;
+  node.name = name;
+  node.data_address = address;
+  v1::Device device;
+  device.set_kind("cpu");
+  device.set_name("CPU");
+  device.set_num_cores(cores);
+  device.set_memory_bytes(int64_t{cores} << 30);
+  node.devices.push_back(device);
+  return node;
+}
+
+std::vector<std::string> NodesOf(const std::vector<RankPlacement>& ranks) {
+  std::vector<std::string> names;
+  for (const RankPlacement& rank : ranks) names.push_back(rank.device.node);
+  return names;
+}
+
+TEST(PlaceRanksTest, OneNodeRunsAllRanksAndSharesItsCoresAndMemory) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::vector<RankPlacement> ranks,
+      PlaceRanks({MakeNode("a", 8)}, {.tp = 2, .pp = 2}));
+  ASSERT_THAT(ranks, SizeIs(4));
+  for (const RankPlacement& rank : ranks) {
+    EXPECT_EQ(rank.device.node, "a");
+    EXPECT_EQ(rank.num_threads, 2);
+    EXPECT_EQ(rank.device.memory_bytes, int64_t{2} << 30);
+  }
+}
+
+TEST(PlaceRanksTest, MoreRanksThanCoresGetOneThreadEach) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::vector<RankPlacement> ranks,
+      PlaceRanks({MakeNode("a", 2)}, {.tp = 2, .pp = 2}));
+  EXPECT_EQ(ranks[3].num_threads, 1);
+}
+
+TEST(PlaceRanksTest, BlocksAreContiguousAndEven) {
+  struct Case {
+    int tp;
+    int pp;
+    int nodes;
+    std::vector<std::string> want;
+  };
+  const std::vector<std::string> names = {"a", "b", "c", "d", "e"};
+  for (const Case& test : std::vector<Case>{
+           {2, 2, 2, {"a", "a", "b", "b"}},
+           {2, 2, 3, {"a", "a", "b", "c"}},
+           {2, 2, 4, {"a", "b", "c", "d"}},
+           {2, 2, 5, {"a", "b", "c", "d"}},
+           {1, 1, 4, {"a"}},
+           {3, 2, 4, {"a", "a", "b", "b", "c", "d"}},
+       }) {
+    std::vector<Node> nodes;
+    for (int i = 0; i < test.nodes; ++i) nodes.push_back(MakeNode(names[i], 4));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const std::vector<RankPlacement> ranks,
+        PlaceRanks(nodes, {.tp = test.tp, .pp = test.pp}));
+    EXPECT_EQ(NodesOf(ranks), test.want)
+        << test.tp << " x " << test.pp << " on " << test.nodes;
+  }
+}
+
+TEST(PlaceRanksTest, ThreadsCanBeGiven) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::vector<RankPlacement> ranks,
+      PlaceRanks({MakeNode("a", 8)}, {.tp = 2, .threads_per_rank = 3}));
+  EXPECT_EQ(ranks[0].num_threads, 3);
+}
+
+TEST(PlaceRanksTest, WhatCannotBePlacedIsRefused) {
+  EXPECT_THAT(PlaceRanks({}, {}).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(PlaceRanks({MakeNode("a", 1)}, {.tp = 0}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(
+      PlaceRanks({MakeNode("a", 1)}, {.device = "cuda"}).status(),
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("node a")));
+  EXPECT_THAT(PlaceRanks({MakeNode("a", 1)}, {.device = "simulated"}),
+              testing::IsOk());
+}
+
+TEST(SubnetOfTest, MasksTheHostBits) {
+  EXPECT_THAT(SubnetOf("10.0.0.2/24"), IsOkAndHolds("10.0.0.0/24"));
+  EXPECT_THAT(SubnetOf("192.168.7.130/25"), IsOkAndHolds("192.168.7.128/25"));
+  EXPECT_THAT(SubnetOf("1.2.3.4/32"), IsOkAndHolds("1.2.3.4/32"));
+  EXPECT_THAT(SubnetOf("1.2.3.4/0"), IsOkAndHolds("0.0.0.0/0"));
+  for (const char* bad : {"", "10.0.0.2", "10.0.0/24", "10.0.0.2/33",
+                          "10.0.0.2/-1", "::1/64", "10.0.0.2/24/8"}) {
+    EXPECT_THAT(SubnetOf(bad).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument))
+        << bad;
+  }
+}
+
+TEST(DataSubnetsTest, EachSubnetOnceAndNoneForOneNode) {
+  EXPECT_THAT(DataSubnets({MakeNode("a", 1, "127.0.0.1/8")}),
+              IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(DataSubnets({MakeNode("a", 1, "10.0.0.1/24"),
+                           MakeNode("b", 1, "10.0.0.2/24"),
+                           MakeNode("c", 1, "10.0.1.2/24")}),
+              IsOkAndHolds(ElementsAre("10.0.0.0/24", "10.0.1.0/24")));
+  EXPECT_THAT(DataSubnets({MakeNode("a", 1, "10.0.0.1/24"),
+                           MakeNode("b", 1, "127.0.0.1/8")})
+                  .status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("node b joined by loopback")));
+}
+
+}  // namespace
+}  // namespace caravan::coordinator

@@ -102,10 +102,13 @@ absl::StatusOr<std::unique_ptr<ProgressWriter>> ProgressWriter::Create(
 
 ProgressWriter::~ProgressWriter() { munmap(page_, sizeof(Page)); }
 
-void ProgressWriter::Set(uint64_t step, EnginePhase phase) {
-  Page* page = static_cast<Page*>(page_);
-  page->step.store(step, std::memory_order_relaxed);
-  page->phase.store(static_cast<uint32_t>(phase), std::memory_order_relaxed);
+void ProgressWriter::SetStep(uint64_t step) {
+  static_cast<Page*>(page_)->step.store(step, std::memory_order_relaxed);
+}
+
+void ProgressWriter::SetPhase(EnginePhase phase) {
+  static_cast<Page*>(page_)->phase.store(static_cast<uint32_t>(phase),
+                                         std::memory_order_relaxed);
   Tick();
 }
 

@@ -35,7 +35,7 @@ struct EngineProgressSnapshot {
   uint64_t ticks = 0;
 };
 
-// The engine's side. Set and Tick are wait-free and may be called from any
+// The engine's side. All setters are wait-free and may be called from any
 // thread; the file stays when the writer goes.
 class ProgressWriter final {
  public:
@@ -46,7 +46,8 @@ class ProgressWriter final {
   ProgressWriter(const ProgressWriter&) = delete;
   ProgressWriter& operator=(const ProgressWriter&) = delete;
 
-  void Set(uint64_t step, EnginePhase phase);  // ticks too
+  void SetStep(uint64_t step);
+  void SetPhase(EnginePhase phase);  // ticks too
   void Tick();
 
  private:

@@ -17,7 +17,8 @@ TEST(ProgressPageTest, ReaderSeesWhatTheWriterSet) {
   const std::string folder = ::testing::TempDir();
   CARAVAN_ASSERT_OK_AND_ASSIGN(auto writer,
                                ProgressWriter::Create(folder, 1, 7, 3));
-  writer->Set(42, EnginePhase::kReduce);
+  writer->SetStep(42);
+  writer->SetPhase(EnginePhase::kReduce);
   writer->Tick();
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       EngineProgressSnapshot seen,

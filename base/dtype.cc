@@ -2,6 +2,9 @@
 
 #include <bit>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
 namespace caravan {
 
 int64_t ByteSize(DType dtype) {
@@ -25,6 +28,14 @@ absl::string_view Name(DType dtype) {
       return "bfloat16";
   }
   return "unknown";
+}
+
+absl::StatusOr<DType> ParseDType(absl::string_view name) {
+  for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    if (name == Name(dtype)) return dtype;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown dtype (known: float32, float16, bfloat16): ", name));
 }
 
 float BFloat16ToFloat(uint16_t bits) {

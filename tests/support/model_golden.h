@@ -1,0 +1,50 @@
+// A model's reference numbers, made by tests/goldens/make_model_goldens.py, and the
+// check of one rank's engine against them.
+#ifndef CARAVAN_TESTS_SUPPORT_MODEL_GOLDEN_H_
+#define CARAVAN_TESTS_SUPPORT_MODEL_GOLDEN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "caravan/v1/plan.pb.h"
+#include "caravan/v1/step.pb.h"
+#include "worker/engine/model_executor.h"
+
+namespace caravan::testing {
+
+struct ModelGolden {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> greedy;
+  // (num_logit_rows, vocab_size): at the last prompt position and the positions of
+  // the tokens generated next.
+  std::vector<float> logits;
+  int64_t num_logit_rows = 0;
+  int64_t vocab_size = 0;
+};
+
+// The random models of tests/goldens/models that come with their weights.
+const std::vector<std::string>& SmallGoldenModels();
+
+// "tests/goldens/models/<name>", relative to the working directory of all tests.
+std::string GoldenFolder(const std::string& name);
+
+absl::StatusOr<ModelGolden> LoadGolden(const std::string& folder);
+
+// Largest error of a logit over the largest logit.
+inline constexpr double kLogitTolerance = 2e-4;
+
+// The steps that prefill the prompt in chunks and decode the rest, as all ranks of
+// a group execute them.
+std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk);
+
+// Runs the steps on one rank. On ranks of the last stage checks this shard's logits
+// and the tokens; kDataLoss says what differs.
+absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
+                         worker::ModelExecutor& executor);
+
+}  // namespace caravan::testing
+
+#endif  // CARAVAN_TESTS_SUPPORT_MODEL_GOLDEN_H_

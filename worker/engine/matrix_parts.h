@@ -1,0 +1,32 @@
+// One matrix made of slices of several tensors, one below the other, as fused
+// weights are (query + key + value, gate + up).
+#ifndef CARAVAN_WORKER_ENGINE_MATRIX_PARTS_H_
+#define CARAVAN_WORKER_ENGINE_MATRIX_PARTS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "partition/model/model_source.h"
+#include "worker/backend/backend.h"
+
+namespace caravan::worker {
+
+struct MatrixPart {
+  std::string tensor;
+  partition::TensorSlice slice;
+};
+
+// A reader over `parts`, which have equally many columns. It delivers the
+// tensors' own dtype, or float32 where they differ. `source` outlives it.
+absl::StatusOr<MatrixReader> JoinParts(const partition::ModelSource& source,
+                                       std::vector<MatrixPart> parts);
+
+// Reads `slice` as float32 whatever the tensor's dtype.
+absl::StatusOr<std::vector<float>> ReadFloats(
+    const partition::ModelSource& source, const MatrixPart& part);
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_ENGINE_MATRIX_PARTS_H_

@@ -1,0 +1,201 @@
+#include "worker/engine/model_executor.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "worker/engine/decoder_setup.h"
+
+namespace caravan::worker {
+namespace {
+
+template <typename T>
+absl::Span<const std::byte> AsBytes(const std::vector<T>& values) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(values.data()),
+                             values.size() * sizeof(T));
+}
+
+absl::Span<std::byte> HostBytes(const Tensor& tensor) {
+  return absl::MakeSpan(static_cast<std::byte*>(tensor.data), tensor.bytes());
+}
+
+void OnWait(void* progress) { static_cast<ProgressWriter*>(progress)->Tick(); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelExecutor>> ModelExecutor::Create(
+    const ModelExecutorOptions& options) {
+  std::unique_ptr<ModelExecutor> executor(new ModelExecutor(options));
+  CARAVAN_RETURN_IF_ERROR(executor->Initialize());
+  return executor;
+}
+
+ModelExecutor::ModelExecutor(const ModelExecutorOptions& options)
+    : options_(options),
+      rank_plan_(options.plan->ranks(options.rank)),
+      stage_(rank_plan_.stage()),
+      num_stages_(options.plan->pp()),
+      sequences_(options.plan->num_blocks(), options.plan->max_model_len()) {}
+
+absl::Status ModelExecutor::Initialize() {
+  const int tp = options_.plan->tp();
+  std::vector<int> stage_ranks;
+  for (int i = 0; i < tp; ++i) stage_ranks.push_back(stage_ * tp + i);
+  CARAVAN_ASSIGN_OR_RETURN(
+      tensor_group_, CreateGroup(absl::StrCat("tp", stage_), stage_ranks));
+  std::vector<int> pipeline_ranks;
+  for (int i = 0; i < num_stages_; ++i) {
+    pipeline_ranks.push_back(i * tp + rank_plan_.tp_rank());
+  }
+  CARAVAN_ASSIGN_OR_RETURN(
+      pipeline_group_,
+      CreateGroup(absl::StrCat("pp", rank_plan_.tp_rank()), pipeline_ranks));
+
+  SetPhase(EnginePhase::kLoading);
+  CARAVAN_ASSIGN_OR_RETURN(decoder_,
+                           CreateDecoder(DecoderSetup{
+                               .plan = options_.plan,
+                               .rank = &rank_plan_,
+                               .source = options_.source,
+                               .backend = options_.backend,
+                               .group = tensor_group_.get(),
+                               .progress = options_.progress,
+                               .on_load_progress = options_.on_load_progress}));
+  if (is_last_stage()) {
+    sampler_ = std::make_unique<StepSampler>(
+        decoder_.get(),
+        Sampler::Options{.vocabulary_begin = rank_plan_.vocabulary().begin(),
+                         .vocabulary_size = options_.source->spec().vocab_size,
+                         .backend = options_.backend,
+                         .group = tensor_group_.get()});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> ModelExecutor::CreateGroup(
+    std::string name, std::vector<int> world_ranks) {
+  GroupOptions group{
+      .name = std::move(name),
+      .world_ranks = std::move(world_ranks),
+      .timeout = absl::Milliseconds(options_.plan->step_timeout_ms())};
+  if (options_.progress != nullptr) {
+    group.on_wait = &OnWait;
+    group.on_wait_context = options_.progress;
+  }
+  return options_.world->CreateGroup(group);
+}
+
+absl::StatusOr<v1::StepResult> ModelExecutor::Execute(const v1::Step& step) {
+  if (step.number() != last_step_ + 1) {
+    return absl::InternalError(absl::StrCat(
+        "step out of order: step=", step.number(), " last=", last_step_));
+  }
+  last_step_ = step.number();
+  if (options_.progress != nullptr) options_.progress->SetStep(step.number());
+
+  v1::StepResult result;
+  result.set_epoch(step.epoch());
+  result.set_number(step.number());
+  CARAVAN_RETURN_IF_ERROR(sequences_.Begin(step));
+  CARAVAN_ASSIGN_OR_RETURN(
+      StepBatch batch,
+      MakeStepBatch(step, sequences_, options_.plan->max_rows_per_step()));
+  if (batch.batch.num_rows == 0) return result;
+
+  CARAVAN_RETURN_IF_ERROR(FillHidden(step, batch));
+  CARAVAN_RETURN_IF_ERROR(decoder_->RunLayers(batch.batch));
+  if (is_last_stage()) {
+    SetPhase(EnginePhase::kSample);
+    CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                             sampler_->Run(step, batch, &result));
+    if (ids.empty()) return result;
+    if (!is_first_stage()) {
+      CARAVAN_RETURN_IF_ERROR(pipeline_group_->Send(AsBytes(ids), 0));
+      return result;
+    }
+    for (size_t i = 0; i < ids.size(); ++i) {
+      batch.sequences[batch.sampled[i].entry]->last_id = ids[i];
+    }
+    return result;
+  }
+  SetPhase(EnginePhase::kSend);
+  CARAVAN_RETURN_IF_ERROR(options_.backend->Synchronize());
+  CARAVAN_RETURN_IF_ERROR(pipeline_group_->Send(
+      HostBytes(decoder_->Hidden(batch.batch.num_rows)), stage_ + 1));
+  return result;
+}
+
+absl::Status ModelExecutor::FillHidden(const v1::Step& step,
+                                       const StepBatch& batch) {
+  if (is_first_stage()) {
+    CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, InputIds(step, batch));
+    if (!is_last_stage()) ExpectSampledIds(step, batch);
+    return decoder_->Embed(ids);
+  }
+  SetPhase(EnginePhase::kReceive);
+  return pipeline_group_->Recv(
+      HostBytes(decoder_->Hidden(batch.batch.num_rows)), stage_ - 1);
+}
+
+absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(
+    const v1::Step& step, const StepBatch& batch) {
+  std::vector<int32_t> ids;
+  const int64_t vocabulary = options_.source->spec().vocab_size;
+  // Ids that no step needs (sequences of one token) are taken off the link too:
+  // so far back they have long been sent, as no more steps are in flight.
+  while (unreceived_.size() > static_cast<size_t>(2 * num_stages_ + 2)) {
+    CARAVAN_RETURN_IF_ERROR(ReceiveOldestIds());
+  }
+  for (int i = 0; i < step.entries_size(); ++i) {
+    const v1::StepEntry& entry = step.entries(i);
+    ids.insert(ids.end(), entry.ids().begin(), entry.ids().end());
+    if (!entry.ids().empty()) continue;
+    while (batch.sequences[i]->num_unreceived > 0) {
+      CARAVAN_RETURN_IF_ERROR(ReceiveOldestIds());
+    }
+    ids.push_back(batch.sequences[i]->last_id);
+  }
+  for (int32_t id : ids) {
+    if (id < 0 || id >= vocabulary) {
+      return absl::InternalError(absl::StrCat(
+          "token id out of range: step=", step.number(), " id=", id));
+    }
+  }
+  return ids;
+}
+
+void ModelExecutor::ExpectSampledIds(const v1::Step& step,
+                                     const StepBatch& batch) {
+  std::vector<uint64_t> owners;
+  for (const SampledRow& row : batch.sampled) {
+    owners.push_back(step.entries(row.entry).sequence());
+    ++batch.sequences[row.entry]->num_unreceived;
+  }
+  if (!owners.empty()) unreceived_.push_back(std::move(owners));
+}
+
+absl::Status ModelExecutor::ReceiveOldestIds() {
+  SetPhase(EnginePhase::kReceive);
+  const std::vector<uint64_t> owners = std::move(unreceived_.front());
+  unreceived_.pop_front();
+  std::vector<int32_t> ids(owners.size());
+  CARAVAN_RETURN_IF_ERROR(pipeline_group_->Recv(
+      absl::MakeSpan(reinterpret_cast<std::byte*>(ids.data()),
+                     ids.size() * sizeof(int32_t)),
+      num_stages_ - 1));
+  for (size_t i = 0; i < owners.size(); ++i) {
+    EngineSequence* sequence = sequences_.Find(owners[i]);
+    if (sequence == nullptr) continue;  // dropped since
+    sequence->last_id = ids[i];
+    --sequence->num_unreceived;
+  }
+  return absl::OkStatus();
+}
+
+void ModelExecutor::SetPhase(EnginePhase phase) {
+  if (options_.progress != nullptr) options_.progress->SetPhase(phase);
+}
+
+}  // namespace caravan::worker

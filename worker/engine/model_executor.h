@@ -1,0 +1,87 @@
+// Runs steps on the model: one rank's part of each.
+#ifndef CARAVAN_WORKER_ENGINE_MODEL_EXECUTOR_H_
+#define CARAVAN_WORKER_ENGINE_MODEL_EXECUTOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/progress_page.h"
+#include "caravan/v1/plan.pb.h"
+#include "caravan/v1/step.pb.h"
+#include "partition/model/model_source.h"
+#include "worker/backend/backend.h"
+#include "worker/comm/communicator.h"
+#include "worker/engine/sequence_table.h"
+#include "worker/engine/step_batch.h"
+#include "worker/engine/step_executor.h"
+#include "worker/engine/step_sampler.h"
+#include "worker/llama/decoder.h"
+
+namespace caravan::worker {
+
+struct ModelExecutorOptions {
+  const v1::EnginePlan* plan = nullptr;
+  int rank = 0;
+  // Borrowed; outlive the executor.
+  const partition::ModelSource* source = nullptr;
+  Backend* backend = nullptr;
+  World* world = nullptr;
+  ProgressWriter* progress = nullptr;  // may be null
+  std::function<void(int64_t loaded, int64_t total)> on_load_progress;
+};
+
+// Stage 0 embeds; each stage runs its layers and sends the residual stream on;
+// the last stage samples and sends the ids to stage 0 over the same group, so
+// that the decode loop closes without the coordinator. Stage 0 takes ids off
+// that link only when a step needs them, so it runs ahead of the stages after
+// it.
+class ModelExecutor final : public StepExecutor {
+ public:
+  // Makes the groups (all ranks must do so), loads the shard, allocates all.
+  static absl::StatusOr<std::unique_ptr<ModelExecutor>> Create(
+      const ModelExecutorOptions& options);
+
+  absl::StatusOr<v1::StepResult> Execute(const v1::Step& step) override;
+
+  // Null but on the last stage.
+  StepSampler* sampler() { return sampler_.get(); }
+
+ private:
+  explicit ModelExecutor(const ModelExecutorOptions& options);
+  absl::Status Initialize();
+  absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
+      std::string name, std::vector<int> world_ranks);
+
+  bool is_first_stage() const { return stage_ == 0; }
+  bool is_last_stage() const { return stage_ == num_stages_ - 1; }
+
+  absl::Status FillHidden(const v1::Step& step, const StepBatch& batch);
+  // The input ids of all rows; takes sampled ids off the link as needed.
+  absl::StatusOr<std::vector<int32_t>> InputIds(const v1::Step& step,
+                                                const StepBatch& batch);
+  absl::Status ReceiveOldestIds();
+  void ExpectSampledIds(const v1::Step& step, const StepBatch& batch);
+  void SetPhase(EnginePhase phase);
+
+  const ModelExecutorOptions options_;
+  const v1::RankPlan& rank_plan_;
+  const int stage_;
+  const int num_stages_;
+  std::unique_ptr<Communicator> tensor_group_;    // the ranks of this stage
+  std::unique_ptr<Communicator> pipeline_group_;  // this tp rank in all stages
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<StepSampler> sampler_;  // last stage
+  SequenceTable sequences_;
+  uint64_t last_step_ = 0;
+  // Stage 0 of several: sequences of each step whose ids are still on the link.
+  std::deque<std::vector<uint64_t>> unreceived_;
+};
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_ENGINE_MODEL_EXECUTOR_H_

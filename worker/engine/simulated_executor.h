@@ -1,0 +1,29 @@
+// An engine without a model: takes its time, samples SimulatedToken().
+#ifndef CARAVAN_WORKER_ENGINE_SIMULATED_EXECUTOR_H_
+#define CARAVAN_WORKER_ENGINE_SIMULATED_EXECUTOR_H_
+
+#include "caravan/v1/plan.pb.h"
+#include "worker/engine/sequence_table.h"
+#include "worker/engine/step_executor.h"
+
+namespace caravan::worker {
+
+// Follows the protocol as strictly as the real executor: order of steps,
+// blocks, sequences. Ranks of one replica do not talk: each waits the same
+// time.
+class SimulatedExecutor final : public StepExecutor {
+ public:
+  explicit SimulatedExecutor(const v1::EnginePlan& plan);
+
+  absl::StatusOr<v1::StepResult> Execute(const v1::Step& step) override;
+
+ private:
+  const v1::SimulatedTiming timing_;
+  const int64_t max_rows_;
+  SequenceTable sequences_;
+  uint64_t last_step_ = 0;
+};
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_ENGINE_SIMULATED_EXECUTOR_H_

@@ -1,0 +1,57 @@
+// The last stage's end of a step: from the residual stream to ids and
+// log-probabilities.
+#ifndef CARAVAN_WORKER_ENGINE_STEP_SAMPLER_H_
+#define CARAVAN_WORKER_ENGINE_STEP_SAMPLER_H_
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/tensor.h"
+#include "caravan/v1/step.pb.h"
+#include "worker/engine/sampler.h"
+#include "worker/engine/step_batch.h"
+#include "worker/llama/decoder.h"
+
+namespace caravan::worker {
+
+// Computes logits for the rows that need them, at most max_logit_rows at a
+// time. One thread; `decoder` outlives it.
+class StepSampler final {
+ public:
+  StepSampler(Decoder* decoder, const Sampler::Options& options)
+      : decoder_(*decoder), sampler_(options) {}
+
+  // The ids of batch.sampled, in order; adds one SequenceResult to `result` for
+  // each entry that asked for a token or for scores.
+  absl::StatusOr<std::vector<int32_t>> Run(const v1::Step& step,
+                                           const StepBatch& batch,
+                                           v1::StepResult* result);
+
+  // For tests: sees each piece of this rank's logits with the rows of the batch
+  // that they belong to.
+  using Observer =
+      std::function<void(const Tensor& logits, absl::Span<const int64_t> rows)>;
+  void SetObserver(Observer observer) { observer_ = std::move(observer); }
+
+ private:
+  using Results = std::vector<v1::SequenceResult*>;  // of each entry
+
+  absl::StatusOr<Tensor> PieceLogits(absl::Span<const int64_t> rows);
+  absl::StatusOr<std::vector<int32_t>> SamplePiece(
+      absl::Span<const SampledRow> rows, const Results& results);
+  absl::Status ScorePiece(absl::Span<const ScoredRow> rows,
+                          const Results& results);
+
+  Decoder& decoder_;
+  Sampler sampler_;
+  Observer observer_;
+};
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_ENGINE_STEP_SAMPLER_H_

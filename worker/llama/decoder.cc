@@ -1,0 +1,142 @@
+#include "worker/llama/decoder.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace caravan::worker {
+namespace {
+
+absl::Span<const std::byte> AsBytes(const std::vector<float>& values) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(values.data()),
+                             values.size() * sizeof(float));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(
+    DecoderOptions options) {
+  std::unique_ptr<Decoder> decoder(new Decoder(std::move(options)));
+  CARAVAN_RETURN_IF_ERROR(decoder->Allocate());
+  return decoder;
+}
+
+Decoder::Decoder(DecoderOptions options) : options_(std::move(options)) {}
+
+absl::Status Decoder::Allocate() {
+  const DecoderShape& shape = options_.shape;
+  const DecoderLimits& limits = options_.limits;
+  Backend& backend = *options_.backend;
+  const auto allocate = [&](int64_t rows, int64_t cols,
+                            Tensor* tensor) -> absl::Status {
+    *tensor = {nullptr, DType::kFloat32, rows, cols};
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<Buffer> buffer,
+                             backend.Allocate(tensor->bytes()));
+    tensor->data = buffer->data();
+    buffers_.push_back(std::move(buffer));
+    return absl::OkStatus();
+  };
+  const int64_t query_size =
+      shape.attention.num_heads * shape.attention.head_dim;
+  const int64_t rows = limits.max_rows;
+  CARAVAN_RETURN_IF_ERROR(allocate(rows, shape.hidden_size, &hidden_));
+  CARAVAN_RETURN_IF_ERROR(allocate(rows, shape.hidden_size, &partial_));
+  CARAVAN_RETURN_IF_ERROR(allocate(rows, query_size, &queries_));
+  CARAVAN_RETURN_IF_ERROR(allocate(rows, query_size, &attention_));
+  CARAVAN_RETURN_IF_ERROR(allocate(rows, shape.mlp_columns, &mlp_));
+  if (options_.weights.head != nullptr) {
+    CARAVAN_RETURN_IF_ERROR(
+        allocate(limits.max_logit_rows, shape.vocabulary_size, &logits_));
+  }
+
+  const int64_t half = shape.attention.head_dim / 2;
+  const RopeAngles angles =
+      ComputeRopeAngles(options_.rope, limits.max_positions);
+  CARAVAN_RETURN_IF_ERROR(allocate(limits.max_positions, half, &rope_.cos));
+  CARAVAN_RETURN_IF_ERROR(allocate(limits.max_positions, half, &rope_.sin));
+  CARAVAN_RETURN_IF_ERROR(backend.CopyIn(AsBytes(angles.cos), rope_.cos));
+  CARAVAN_RETURN_IF_ERROR(backend.CopyIn(AsBytes(angles.sin), rope_.sin));
+
+  CARAVAN_ASSIGN_OR_RETURN(
+      cache_,
+      backend.CreateKvCache({.num_layers = shape.num_layers,
+                             .num_blocks = limits.num_blocks,
+                             .num_kv_heads = shape.attention.num_kv_heads,
+                             .head_dim = shape.attention.head_dim}));
+  return absl::OkStatus();
+}
+
+Tensor Decoder::Hidden(int64_t num_rows) const {
+  return hidden_.Rows(0, num_rows);
+}
+
+absl::Status Decoder::Embed(absl::Span<const int32_t> ids) {
+  const Tensor hidden = Hidden(static_cast<int64_t>(ids.size()));
+  CARAVAN_RETURN_IF_ERROR(
+      options_.backend->Embed(*options_.weights.embedding,
+                              options_.shape.vocabulary_begin, ids, hidden));
+  if (options_.group->size() == 1) return absl::OkStatus();
+  SetPhase(EnginePhase::kReduce);
+  return options_.group->AllReduceSum(hidden);
+}
+
+absl::Status Decoder::RunLayers(const Batch& batch) {
+  for (int layer = 0; layer < options_.shape.num_layers; ++layer) {
+    CARAVAN_RETURN_IF_ERROR(RunLayer(layer, batch));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::RunLayer(int layer, const Batch& batch) {
+  SetPhase(EnginePhase::kCompute);
+  Backend& backend = *options_.backend;
+  const LayerWeights& weights = options_.weights.layers[layer];
+  const AttentionLayer attention_layer{.shape = &options_.shape.attention,
+                                       .rope = &rope_,
+                                       .cache = cache_.get(),
+                                       .layer = layer};
+  const Tensor queries = queries_.Rows(0, batch.num_rows);
+  const Tensor attention = attention_.Rows(0, batch.num_rows);
+  const Tensor mlp = mlp_.Rows(0, batch.num_rows);
+
+  CARAVAN_RETURN_IF_ERROR(
+      backend.AttentionInput(Hidden(batch.num_rows), weights.input_norm.norm,
+                             *weights.qkv, attention_layer, batch, queries));
+  CARAVAN_RETURN_IF_ERROR(
+      backend.Attention(queries, attention_layer, batch, attention));
+  CARAVAN_RETURN_IF_ERROR(Project(attention, *weights.attention_output));
+
+  CARAVAN_RETURN_IF_ERROR(backend.GatedMlp(
+      Hidden(batch.num_rows), weights.mlp_norm.norm, *weights.gate_up, mlp));
+  return Project(mlp, *weights.down);
+}
+
+absl::Status Decoder::Project(const Tensor& x, const Weight& weight) {
+  const Tensor hidden = Hidden(x.rows);
+  if (options_.group->size() == 1) {
+    return options_.backend->Linear(x, weight, &hidden, hidden);
+  }
+  const Tensor partial = partial_.Rows(0, x.rows);
+  CARAVAN_RETURN_IF_ERROR(options_.backend->Linear(
+      x, weight, options_.shape.adds_residual ? &hidden : nullptr, partial));
+  SetPhase(EnginePhase::kReduce);
+  CARAVAN_RETURN_IF_ERROR(options_.group->AllReduceSum(partial));
+  SetPhase(EnginePhase::kCompute);
+  std::swap(hidden_, partial_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Tensor> Decoder::Logits(absl::Span<const int64_t> rows) {
+  const Tensor logits = logits_.Rows(0, static_cast<int64_t>(rows.size()));
+  CARAVAN_RETURN_IF_ERROR(
+      options_.backend->Head(hidden_, rows, options_.weights.final_norm.norm,
+                             *options_.weights.head, logits));
+  return logits;
+}
+
+void Decoder::SetPhase(EnginePhase phase) {
+  if (options_.progress != nullptr) options_.progress->SetPhase(phase);
+}
+
+}  // namespace caravan::worker

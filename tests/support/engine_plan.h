@@ -21,8 +21,8 @@ struct EnginePlanOptions {
   std::string weight_dtype = "auto";
 };
 
-absl::StatusOr<v1::EnginePlan> MakeEnginePlan(
-    const partition::ModelSpec& spec, const EnginePlanOptions& options);
+absl::StatusOr<v1::EnginePlan> MakeEnginePlan(const partition::ModelSpec& spec,
+                                              const EnginePlanOptions& options);
 
 }  // namespace caravan::testing
 

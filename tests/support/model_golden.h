@@ -1,5 +1,5 @@
-// A model's reference numbers, made by tests/goldens/make_model_goldens.py, and the
-// check of one rank's engine against them.
+// A model's reference numbers, made by tests/goldens/make_model_goldens.py, and
+// the check of one rank's engine against them.
 #ifndef CARAVAN_TESTS_SUPPORT_MODEL_GOLDEN_H_
 #define CARAVAN_TESTS_SUPPORT_MODEL_GOLDEN_H_
 
@@ -18,8 +18,8 @@ namespace caravan::testing {
 struct ModelGolden {
   std::vector<int32_t> prompt;
   std::vector<int32_t> greedy;
-  // (num_logit_rows, vocab_size): at the last prompt position and the positions of
-  // the tokens generated next.
+  // (num_logit_rows, vocab_size): at the last prompt position and the positions
+  // of the tokens generated next.
   std::vector<float> logits;
   int64_t num_logit_rows = 0;
   int64_t vocab_size = 0;
@@ -28,7 +28,8 @@ struct ModelGolden {
 // The random models of tests/goldens/models that come with their weights.
 const std::vector<std::string>& SmallGoldenModels();
 
-// "tests/goldens/models/<name>", relative to the working directory of all tests.
+// "tests/goldens/models/<name>", relative to the working directory of all
+// tests.
 std::string GoldenFolder(const std::string& name);
 
 absl::StatusOr<ModelGolden> LoadGolden(const std::string& folder);
@@ -36,12 +37,12 @@ absl::StatusOr<ModelGolden> LoadGolden(const std::string& folder);
 // Largest error of a logit over the largest logit.
 inline constexpr double kLogitTolerance = 2e-4;
 
-// The steps that prefill the prompt in chunks and decode the rest, as all ranks of
-// a group execute them.
+// The steps that prefill the prompt in chunks and decode the rest, as all ranks
+// of a group execute them.
 std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk);
 
-// Runs the steps on one rank. On ranks of the last stage checks this shard's logits
-// and the tokens; kDataLoss says what differs.
+// Runs the steps on one rank. On ranks of the last stage checks this shard's
+// logits and the tokens; kDataLoss says what differs.
 absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
                          worker::ModelExecutor& executor);
 

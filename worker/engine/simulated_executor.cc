@@ -8,6 +8,17 @@
 
 namespace caravan::worker {
 
+absl::StatusOr<std::unique_ptr<SimulatedExecutor>> SimulatedExecutor::Create(
+    const v1::EnginePlan& plan) {
+  const v1::SimulatedTiming& timing = plan.model().simulated();
+  if (timing.vocabulary_size() <= 0 || timing.microseconds_per_step() < 0 ||
+      timing.microseconds_per_row() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no valid timing for a simulated engine: ", timing.ShortDebugString()));
+  }
+  return std::unique_ptr<SimulatedExecutor>(new SimulatedExecutor(plan));
+}
+
 SimulatedExecutor::SimulatedExecutor(const v1::EnginePlan& plan)
     : timing_(plan.model().simulated()),
       max_rows_(plan.max_rows_per_step()),

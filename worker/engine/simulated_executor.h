@@ -2,6 +2,9 @@
 #ifndef CARAVAN_WORKER_ENGINE_SIMULATED_EXECUTOR_H_
 #define CARAVAN_WORKER_ENGINE_SIMULATED_EXECUTOR_H_
 
+#include <memory>
+
+#include "absl/status/statusor.h"
 #include "caravan/v1/plan.pb.h"
 #include "worker/engine/sequence_table.h"
 #include "worker/engine/step_executor.h"
@@ -13,11 +16,15 @@ namespace caravan::worker {
 // time.
 class SimulatedExecutor final : public StepExecutor {
  public:
-  explicit SimulatedExecutor(const v1::EnginePlan& plan);
+  // kInvalidArgument: a plan without the simulated engine's timing.
+  static absl::StatusOr<std::unique_ptr<SimulatedExecutor>> Create(
+      const v1::EnginePlan& plan);
 
   absl::StatusOr<v1::StepResult> Execute(const v1::Step& step) override;
 
  private:
+  explicit SimulatedExecutor(const v1::EnginePlan& plan);
+
   const v1::SimulatedTiming timing_;
   const int64_t max_rows_;
   SequenceTable sequences_;

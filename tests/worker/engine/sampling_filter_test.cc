@@ -48,7 +48,8 @@ std::set<int32_t> Survivors(const FilterInput& input,
 
 uint64_t Mass(const std::vector<Candidate>& top) {
   uint64_t mass = 0;
-  for (const Candidate& c : top) mass += ProbabilityMass(c.value, top[0].value, 1);
+  for (const Candidate& c : top)
+    mass += ProbabilityMass(c.value, top[0].value, 1);
   return mass;
 }
 
@@ -61,7 +62,8 @@ TEST(SamplingFilterTest, TopKKeepsTheLikeliest) {
 
 TEST(SamplingFilterTest, TopPKeepsTheSmallestSetThatReachesIt) {
   const std::vector<Candidate> top = Halves();
-  const FilterInput input{.top = top, .complete = true, .total_mass = Mass(top)};
+  const FilterInput input{
+      .top = top, .complete = true, .total_mass = Mass(top)};
   EXPECT_THAT(Survivors(input, Sampling(0.4f, 0, 0)), ElementsAre(0));
   EXPECT_THAT(Survivors(input, Sampling(0.6f, 0, 0)), ElementsAre(0, 1));
   EXPECT_THAT(Survivors(input, Sampling(0.8f, 0, 0)), ElementsAre(0, 1, 2));
@@ -77,7 +79,8 @@ TEST(SamplingFilterTest, TopPCountsOnlyWhatTopKLeaves) {
 
 TEST(SamplingFilterTest, MinPIsRelativeToTheLikeliest) {
   const std::vector<Candidate> top = Halves();
-  const FilterInput input{.top = top, .complete = true, .total_mass = Mass(top)};
+  const FilterInput input{
+      .top = top, .complete = true, .total_mass = Mass(top)};
   EXPECT_THAT(Survivors(input, Sampling(1, 0, 0.2f)), ElementsAre(0, 1, 2));
   EXPECT_THAT(Survivors(input, Sampling(1, 0, 1)), ElementsAre(0));
 }
@@ -85,9 +88,9 @@ TEST(SamplingFilterTest, MinPIsRelativeToTheLikeliest) {
 TEST(SamplingFilterTest, AsksForMoreWhenTheListIsTooShort) {
   const std::vector<Candidate> top = Halves();
   const uint64_t much = 10 * Mass(top);
-  EXPECT_EQ(ChooseFiltered({.top = top, .total_mass = much},
-                           Sampling(0.9f, 0, 0)),
-            std::nullopt);
+  EXPECT_EQ(
+      ChooseFiltered({.top = top, .total_mass = much}, Sampling(0.9f, 0, 0)),
+      std::nullopt);
   EXPECT_EQ(ChooseFiltered({.top = top}, Sampling(1, 6, 0)), std::nullopt);
   EXPECT_EQ(ChooseFiltered({.top = top}, Sampling(1, 0, 0.001f)), std::nullopt);
 }

@@ -32,9 +32,10 @@ v1::Step Prompt() {
 }
 
 TEST(SimulatedExecutorTest, SamplesAChainOfTokens) {
-  SimulatedExecutor executor(Plan());
+  CARAVAN_ASSERT_OK_AND_ASSIGN(auto executor,
+                               SimulatedExecutor::Create(Plan()));
   CARAVAN_ASSERT_OK_AND_ASSIGN(v1::StepResult first,
-                               executor.Execute(Prompt()));
+                               executor->Execute(Prompt()));
   const int32_t expected = SimulatedToken(6, 2, 100);
   ASSERT_EQ(first.sequences_size(), 1);
   EXPECT_EQ(first.sequences(0).id(), expected);
@@ -44,15 +45,24 @@ TEST(SimulatedExecutorTest, SamplesAChainOfTokens) {
   v1::StepEntry* entry = decode.add_entries();
   entry->set_sequence(1);
   entry->set_sample(true);
-  CARAVAN_ASSERT_OK_AND_ASSIGN(v1::StepResult second, executor.Execute(decode));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(v1::StepResult second,
+                               executor->Execute(decode));
   EXPECT_EQ(second.sequences(0).id(), SimulatedToken(expected, 3, 100));
 }
 
 TEST(SimulatedExecutorTest, RefusesAGapInTheOrder) {
-  SimulatedExecutor executor(Plan());
+  CARAVAN_ASSERT_OK_AND_ASSIGN(auto executor,
+                               SimulatedExecutor::Create(Plan()));
   v1::Step step = Prompt();
   step.set_number(2);
-  EXPECT_THAT(executor.Execute(step), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_THAT(executor->Execute(step), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST(SimulatedExecutorTest, RefusesAPlanWithoutTiming) {
+  v1::EnginePlan plan = Plan();
+  plan.mutable_model()->clear_simulated();
+  EXPECT_THAT(SimulatedExecutor::Create(plan),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ TEST(RopeTest, DynamicScalingLeavesTheTrainedContextAlone) {
   const RopeAngles plain =
       ComputeRopeAngles({.head_dim = 8, .theta = 10000}, 32);
   const RopeAngles stretched = ComputeRopeAngles(dynamic, 32);
-  for (int64_t i = 0; i < 16 * 4; ++i) EXPECT_EQ(stretched.cos[i], plain.cos[i]);
+  for (int64_t i = 0; i < 16 * 4; ++i)
+    EXPECT_EQ(stretched.cos[i], plain.cos[i]);
   // At the last of 32 positions the base is theta * (2 * 32 / 16 - 1)^(8 / 6).
   const double theta = 10000 * std::pow(3.0, 8.0 / 6.0);
   EXPECT_NEAR(stretched.cos[31 * 4 + 1], Cosine(31, theta, 1, 8), 1e-5);

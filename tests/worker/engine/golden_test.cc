@@ -1,0 +1,87 @@
+// The engine against Hugging Face transformers, its ranks as threads.
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "partition/model/model_source.h"
+#include "tests/support/engine_plan.h"
+#include "tests/support/model_golden.h"
+#include "tests/support/status_matchers.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/local/local_world.h"
+#include "worker/engine/model_executor.h"
+
+namespace caravan::worker {
+namespace {
+
+using ::caravan::testing::CheckGolden;
+using ::caravan::testing::GoldenFolder;
+using ::caravan::testing::IsOk;
+using ::caravan::testing::ModelGolden;
+
+struct Degrees {
+  int tp;
+  int pp;
+};
+
+absl::Status RunRank(const ModelGolden& golden, const v1::EnginePlan& plan,
+                     const partition::ModelSource& source, World* world) {
+  absl::StatusOr<std::unique_ptr<Backend>> backend = CreateCpuBackend({});
+  if (!backend.ok()) return backend.status();
+  absl::StatusOr<std::unique_ptr<ModelExecutor>> executor =
+      ModelExecutor::Create({.plan = &plan,
+                             .rank = world->rank(),
+                             .source = &source,
+                             .backend = backend->get(),
+                             .world = world});
+  if (!executor.ok()) return executor.status();
+  return CheckGolden(golden, plan.ranks(world->rank()), **executor);
+}
+
+class GoldenTest
+    : public ::testing::TestWithParam<std::tuple<std::string, Degrees>> {};
+
+TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
+  const auto& [name, degrees] = GetParam();
+  CARAVAN_ASSERT_OK_AND_ASSIGN(ModelGolden golden,
+                               testing::LoadGolden(GoldenFolder(name)));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      std::unique_ptr<partition::ModelSource> source,
+      partition::OpenModel({.path = GoldenFolder(name)}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      v1::EnginePlan plan,
+      testing::MakeEnginePlan(source->spec(),
+                              {.tp = degrees.tp, .pp = degrees.pp}));
+  auto worlds = CreateLocalWorlds(degrees.tp * degrees.pp);
+  std::vector<absl::Status> results(worlds.size());
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < worlds.size(); ++rank) {
+    threads.emplace_back([&, rank] {
+      results[rank] = RunRank(golden, plan, *source, worlds[rank].get());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t rank = 0; rank < results.size(); ++rank) {
+    EXPECT_THAT(results[rank], IsOk()) << "rank=" << rank;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    SmallModels, GoldenTest,
+    ::testing::Combine(::testing::ValuesIn(testing::SmallGoldenModels()),
+                       ::testing::Values(Degrees{1, 1}, Degrees{2, 1},
+                                         Degrees{3, 1}, Degrees{4, 1},
+                                         Degrees{1, 2}, Degrees{1, 3},
+                                         Degrees{2, 2}, Degrees{3, 2})),
+    [](const auto& info) {
+      const auto& [name, degrees] = info.param;
+      return absl::StrCat(name, "_tp", degrees.tp, "_pp", degrees.pp);
+    });
+
+}  // namespace
+}  // namespace caravan::worker

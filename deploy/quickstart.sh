@@ -13,7 +13,7 @@ QUESTION="What is the capital of France?"
 while [ $# -gt 0 ]; do
   case "$1" in
     --once) ONCE=true ;;
-    --model) MODEL="$2"; shift ;;
+    --model) MODEL="$(cd "$CALLER" && realpath "$2")"; shift ;;
     --port) PORT="$2"; shift ;;
     --question) QUESTION="$2"; shift ;;
     *) sed -n '2,4s/^# //p' deploy/quickstart.sh; trap - EXIT; exit 2 ;;

@@ -116,7 +116,7 @@ absl::Status ExecutorFactory::JoinWorld(RunningExecutor* running) const {
                      "started without it"));
   }
   CARAVAN_ASSIGN_OR_RETURN(running->world,
-                           CreateMpiWorld({.timeout = kJoinTimeout}));
+                           CreateMpiWorld({.init_timeout = kJoinTimeout}));
   if (running->world->size() != size || running->world->rank() != rank) {
     return absl::FailedPreconditionError(absl::StrCat(
         "MPI's world is not the plan's: rank=", running->world->rank(), " of ",

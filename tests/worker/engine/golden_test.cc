@@ -79,8 +79,9 @@ INSTANTIATE_TEST_SUITE_P(
                                          Degrees{1, 2}, Degrees{1, 3},
                                          Degrees{2, 2}, Degrees{3, 2})),
     [](const auto& info) {
-      const auto& [name, degrees] = info.param;
-      return absl::StrCat(name, "_tp", degrees.tp, "_pp", degrees.pp);
+      const Degrees degrees = std::get<1>(info.param);
+      return absl::StrCat(std::get<0>(info.param), "_tp", degrees.tp, "_pp",
+                          degrees.pp);
     });
 
 }  // namespace

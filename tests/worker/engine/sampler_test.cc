@@ -78,7 +78,7 @@ absl::Status RunShard(const Case& input, World* world, Outcome* outcome) {
 }
 
 // What each rank gets when the vocabulary is sharded over `num_ranks`.
-std::vector<Outcome> Run(const Case& input, int num_ranks) {
+std::vector<Outcome> RunShards(const Case& input, int num_ranks) {
   auto worlds = CreateLocalWorlds(num_ranks);
   std::vector<Outcome> outcomes(worlds.size());
   std::vector<std::thread> threads;
@@ -121,10 +121,10 @@ TEST(SamplerTest, ShardsGiveWhatTheWholeGives) {
   // Peaked, middling and so flat that filters need nearly all tokens.
   for (float spread : {8.0f, 2.0f, 0.05f}) {
     const Case input = RandomCase(spread);
-    const Outcome whole = Run(input, 1)[0];
+    const Outcome whole = RunShards(input, 1)[0];
     CARAVAN_ASSERT_OK(whole.status);
     for (int num_ranks : {2, 3, 5}) {
-      for (const Outcome& shard : Run(input, num_ranks)) {
+      for (const Outcome& shard : RunShards(input, num_ranks)) {
         CARAVAN_ASSERT_OK(shard.status);
         EXPECT_EQ(shard.ids, whole.ids) << "spread=" << spread;
         EXPECT_EQ(shard.logprobs, whole.logprobs) << "spread=" << spread;
@@ -139,7 +139,7 @@ TEST(SamplerTest, GreedyTakesTheLowestIdAmongEquals) {
   input.logits.assign(kVocabulary, -1);
   for (int id : {900, 501, 400}) input.logits[id] = 3;
   for (int num_ranks : {1, 2, 4}) {
-    const Outcome outcome = Run(input, num_ranks)[0];
+    const Outcome outcome = RunShards(input, num_ranks)[0];
     CARAVAN_ASSERT_OK(outcome.status);
     EXPECT_EQ(outcome.ids[0], 400) << "ranks=" << num_ranks;
   }
@@ -147,7 +147,7 @@ TEST(SamplerTest, GreedyTakesTheLowestIdAmongEquals) {
 
 TEST(SamplerTest, LogprobsAreThoseOfTheSoftmax) {
   const Case input = RandomCase(3);
-  const Outcome outcome = Run(input, 2)[0];
+  const Outcome outcome = RunShards(input, 2)[0];
   CARAVAN_ASSERT_OK(outcome.status);
   for (int64_t row = 0; row < input.rows(); ++row) {
     const float* logits = input.logits.data() + row * kVocabulary;
@@ -161,7 +161,8 @@ TEST(SamplerTest, LogprobsAreThoseOfTheSoftmax) {
     for (int i = 0; i < 5; ++i) {
       EXPECT_NEAR(score.top_logprobs(i),
                   logits[score.top_ids(i)] - std::log(total), 1e-5);
-      if (i > 0) EXPECT_LE(score.top_logprobs(i), score.top_logprobs(i - 1));
+      if (i == 0) continue;
+      EXPECT_LE(score.top_logprobs(i), score.top_logprobs(i - 1));
     }
   }
 }
@@ -171,7 +172,7 @@ TEST(SamplerTest, RefusesLogitsThatAreNotFinite) {
                     std::numeric_limits<float>::infinity()}) {
     Case input = RandomCase(1);
     input.logits[kVocabulary + 70] = bad;
-    for (const Outcome& outcome : Run(input, 2)) {
+    for (const Outcome& outcome : RunShards(input, 2)) {
       EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kInternal,
                                            HasSubstr("not finite")));
     }

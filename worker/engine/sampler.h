@@ -33,7 +33,7 @@ struct LogprobRequest {
 // logits, with the same result as if one rank held the whole vocabulary. One
 // thread.
 //
-// kInternal: the logits are not finite.
+// kInternal: a row whose largest logit is not finite.
 class Sampler final {
  public:
   struct Options {

@@ -1,5 +1,6 @@
 // The engine against Hugging Face transformers, its ranks as threads.
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -43,16 +44,13 @@ absl::Status RunRank(const ModelGolden& golden, const v1::EnginePlan& plan,
   return CheckGolden(golden, plan.ranks(world->rank()), **executor);
 }
 
-class GoldenTest
-    : public ::testing::TestWithParam<std::tuple<std::string, Degrees>> {};
-
-TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
-  const auto& [name, degrees] = GetParam();
+// Runs all ranks as threads; each checks its shard.
+void ExpectGolden(const std::string& golden_folder,
+                  const std::string& model_path, Degrees degrees) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(ModelGolden golden,
-                               testing::LoadGolden(GoldenFolder(name)));
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      std::unique_ptr<partition::ModelSource> source,
-      partition::OpenModel({.path = GoldenFolder(name)}));
+                               testing::LoadGolden(golden_folder));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(std::unique_ptr<partition::ModelSource> source,
+                               partition::OpenModel({.path = model_path}));
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       v1::EnginePlan plan,
       testing::MakeEnginePlan(source->spec(),
@@ -71,18 +69,43 @@ TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
   }
 }
 
+const auto kAllDegrees = ::testing::Values(
+    Degrees{1, 1}, Degrees{2, 1}, Degrees{3, 1}, Degrees{4, 1}, Degrees{1, 2},
+    Degrees{1, 3}, Degrees{2, 2}, Degrees{3, 2});
+
+class GoldenTest
+    : public ::testing::TestWithParam<std::tuple<std::string, Degrees>> {};
+
+TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
+  const std::string folder = GoldenFolder(std::get<0>(GetParam()));
+  ExpectGolden(folder, folder, std::get<1>(GetParam()));
+}
+
+class RealModelGoldenTest : public ::testing::TestWithParam<Degrees> {};
+
+TEST_P(RealModelGoldenTest, LogitsAndGreedyTokensEqualTransformers) {
+  const char* path = std::getenv("CARAVAN_TEST_GGUF");
+  if (path == nullptr) {
+    GTEST_SKIP() << "CARAVAN_TEST_GGUF does not name SmolLM2's GGUF file";
+  }
+  ExpectGolden(GoldenFolder("smollm2_135m"), path, GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(
     SmallModels, GoldenTest,
     ::testing::Combine(::testing::ValuesIn(testing::SmallGoldenModels()),
-                       ::testing::Values(Degrees{1, 1}, Degrees{2, 1},
-                                         Degrees{3, 1}, Degrees{4, 1},
-                                         Degrees{1, 2}, Degrees{1, 3},
-                                         Degrees{2, 2}, Degrees{3, 2})),
+                       kAllDegrees),
     [](const auto& info) {
       const Degrees degrees = std::get<1>(info.param);
       return absl::StrCat(std::get<0>(info.param), "_tp", degrees.tp, "_pp",
                           degrees.pp);
     });
+
+INSTANTIATE_TEST_SUITE_P(SmolLM2, RealModelGoldenTest, kAllDegrees,
+                         [](const auto& info) {
+                           return absl::StrCat("tp", info.param.tp, "_pp",
+                                               info.param.pp);
+                         });
 
 }  // namespace
 }  // namespace caravan::worker

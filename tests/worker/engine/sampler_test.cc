@@ -174,14 +174,14 @@ TEST(SamplerTest, RefusesLogitsThatAreNotFinite) {
   std::fill_n(input.logits.begin() + kVocabulary, kVocabulary,
               std::numeric_limits<float>::quiet_NaN());
   for (const Outcome& outcome : RunShards(input, 2)) {
-    EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kInternal,
-                                         HasSubstr("not finite")));
+    EXPECT_THAT(outcome.status,
+                StatusIs(absl::StatusCode::kInternal, HasSubstr("not finite")));
   }
   input = RandomCase(1);
   input.logits[kVocabulary + 70] = std::numeric_limits<float>::infinity();
   for (const Outcome& outcome : RunShards(input, 2)) {
-    EXPECT_THAT(outcome.status, StatusIs(absl::StatusCode::kInternal,
-                                         HasSubstr("not finite")));
+    EXPECT_THAT(outcome.status,
+                StatusIs(absl::StatusCode::kInternal, HasSubstr("not finite")));
   }
 }
 

@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "worker/backend/cpu/attention_operations.h"
 #include "worker/backend/cpu/huge_memory.h"
-#include "worker/backend/cpu/kernels.h"
+#include "worker/backend/cpu/kernel_choice.h"
 #include "worker/backend/cpu/linear_operations.h"
 #include "worker/backend/cpu/paged_kv_cache.h"
 #include "worker/backend/cpu/panel_weight.h"
@@ -24,24 +24,6 @@ namespace {
 
 // Logits that one task looks at.
 constexpr int64_t kLogitPiece = 8192;
-
-const cpu::Kernels& KernelsOf(InstructionSet set) {
-  switch (set) {
-    case InstructionSet::kPortable:
-      return cpu::PortableKernels();
-#if defined(__x86_64__)
-    case InstructionSet::kAvx2:
-      return cpu::Avx2Kernels();
-    case InstructionSet::kAvx512:
-      return cpu::Avx512Kernels();
-#else
-    case InstructionSet::kAvx2:
-    case InstructionSet::kAvx512:
-      break;
-#endif
-  }
-  return cpu::PortableKernels();
-}
 
 class CpuBuffer final : public Buffer {
  public:
@@ -82,7 +64,7 @@ class CpuBackend final : public Backend {
         name_(ProcessorName()),
         pool_(std::move(pool)),
         scratch_(pool_->num_threads()),
-        context_{KernelsOf(set), *pool_, scratch_} {}
+        context_{cpu::KernelsOf(set), *pool_, scratch_} {}
 
   DeviceInfo Info() const override {
     return {.name = name_,

@@ -17,7 +17,8 @@ constexpr int64_t kBytes = int64_t{256} << 20;
 // As a kernel's share of a weight.
 constexpr int64_t kPieceBytes = int64_t{4} << 20;
 constexpr int64_t kFmaRounds = 1 << 20;
-constexpr int kVectors = 8;
+constexpr int64_t kLineBytes = 64;
+constexpr int64_t kAheadBytes = 2048;
 constexpr int kFmaVectors = 12;
 
 #if defined(__x86_64__)
@@ -26,33 +27,43 @@ constexpr int kFmaVectors = 12;
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"), noinline))
 #endif
 
-// Sums 32-bit words of a piece, kVectors vectors at a time.
+// Sums 32-bit words of a piece.
 template <typename Vector>
 inline __attribute__((always_inline)) float ReadPiece(const char* from) {
-  Vector sum[kVectors] = {};
-  for (int64_t at = 0; at < kPieceBytes; at += kVectors * sizeof(Vector)) {
-    __builtin_prefetch(from + at + 2048, 0, 3);
-    if constexpr (kVectors * sizeof(Vector) > 256) {
-      __builtin_prefetch(from + at + 2048 + 256, 0, 3);
-    }
+  constexpr int kVectors = kLineBytes / sizeof(Vector);
+  constexpr int kLinesAtOnce = 4;
+  Vector sum[kLinesAtOnce][kVectors] = {};
+  for (int64_t at = 0; at < kPieceBytes; at += kLinesAtOnce * kLineBytes) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      Vector value;
-      __builtin_memcpy(&value, from + at + v * sizeof(Vector), sizeof(value));
-      sum[v] += value;
+    for (int line = 0; line < kLinesAtOnce; ++line) {
+      const char* start = from + at + line * kLineBytes;
+      __builtin_prefetch(start + kAheadBytes, 0, 3);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        Vector value;
+        __builtin_memcpy(&value, start + v * sizeof(Vector), sizeof(value));
+        sum[line][v] += value;
+      }
     }
   }
   Vector all{};
-  for (const Vector& part : sum) all += part;
+  for (const auto& line : sum) {
+    for (const Vector& part : line) all += part;
+  }
   return static_cast<float>(all[0]);
 }
 
 template <typename Vector>
 inline __attribute__((always_inline)) float MultiplyAndAdd() {
-  Vector sum[kFmaVectors] = {};
+  Vector sum[kFmaVectors];
   Vector factor;
   for (size_t i = 0; i < sizeof(Vector) / sizeof(float); ++i) {
     factor[i] = 0.999f;
+  }
+  for (Vector& part : sum) {
+    part = factor;
+    // The compiler must not see that all sums are the same.
+    asm volatile("" : "+m"(part));
   }
   for (int64_t round = 0; round < kFmaRounds; ++round) {
 #pragma GCC unroll 16

@@ -52,8 +52,7 @@ struct MultiplyArguments {
 
 inline constexpr int64_t kPanelsAtOnce = 4;
 inline constexpr int64_t kMultiplyScratch =
-    int64_t{kMostRows} * kPanelsAtOnce * kPanelOutputs +
-    int64_t{kBlockInputs} * kPanelOutputs;
+    int64_t{kMostRows} * kPanelsAtOnce * kPanelOutputs;
 
 // Queries of one sequence that read the same KV head.
 struct AttendArguments {

@@ -16,9 +16,11 @@ constexpr int kPairs = 16 / kLanes;
 // Sums that stay in registers, beside two weights and one element of x.
 constexpr int kMostSums = kRegisters == 32 ? 24 : 12;
 constexpr int kTileRows = kMostSums / 2;
-// From this many rows on it pays to widen weights once, in memory, instead of
-// once for each tile of rows.
-constexpr int kWidenFromRows = 25;
+// With few rows all pairs are summed at once, in as many sums as hide the
+// latency of additions, so that weights are read in one pass.
+constexpr int kRowsAtFullWidth = kRegisters == 32 ? kTileRows : 2;
+// So many rows of a block of inputs stay in the nearest cache.
+constexpr int kFewRows = 16;
 
 struct Float32Panel {
   using Element = float;
@@ -57,8 +59,10 @@ struct Tile {
   int64_t num_inputs;
   float* sums;  // (rows, kPanelOutputs) with the stride
   int64_t stride;
-  bool first_block;        // sums hold nothing yet
-  int64_t prefetch_ahead;  // in elements of weights; 0: do not
+  bool first_block;  // sums hold nothing yet
+  // What to fetch into the cache meanwhile: for each input `fetch_step` bytes.
+  const char* fetch;
+  int64_t fetch_step;
 };
 
 template <typename Panel, int kRows, int kPairsAtOnce>
@@ -72,9 +76,12 @@ CARAVAN_INLINE void MultiplyPairs(const Tile<Panel>& tile, int first_pair) {
   }
   const typename Panel::Element* weights = tile.weights;
   const float* x = tile.x;
+  const char* fetch =
+      tile.fetch + first_pair * tile.num_inputs * tile.fetch_step;
 #pragma GCC unroll 2
   for (int64_t k = 0; k < tile.num_inputs; ++k) {
-    Prefetch(weights + tile.prefetch_ahead);
+    Prefetch(fetch);
+    fetch += tile.fetch_step;
 #pragma GCC unroll 16
     for (int p = 0; p < kPairsAtOnce; ++p) {
       Vec low;
@@ -109,7 +116,7 @@ CARAVAN_INLINE void MultiplyPairs(const Tile<Panel>& tile, int first_pair) {
 
 template <typename Panel, int kRows>
 __attribute__((noinline)) void MultiplyTile(const Tile<Panel>& tile) {
-  if constexpr (kRows * 2 * kPairs <= kMostSums) {
+  if constexpr (kRows <= kRowsAtFullWidth) {
     MultiplyPairs<Panel, kRows, kPairs>(tile, 0);
   } else {
     for (int pair = 0; pair < kPairs; ++pair) {
@@ -127,37 +134,27 @@ CARAVAN_INLINE void MultiplyTileOf(int num_rows, const Tile<Panel>& tile) {
   }
 }
 
-// A block of one panel for all rows.
+// A block of one panel for all rows. While it runs, the `fetch_bytes` at
+// `fetch` come into the cache, spread over the whole time: all at once they
+// would hold up the loads of the arithmetic.
 template <typename Panel>
 CARAVAN_INLINE void MultiplyBlock(const float* packed, int num_rows,
-                                  Tile<Panel> tile) {
+                                  const Tile<Panel>& block,
+                                  int64_t fetch_bytes) {
   const int num_tiles = (num_rows + kTileRows - 1) / kTileRows;
   int row = 0;
   for (int t = 0; t < num_tiles; ++t) {
     // As PackRows divides rows among tiles.
     const int end = num_rows * (t + 1) / num_tiles;
-    Tile<Panel> part = tile;
-    part.x = packed + row * tile.num_inputs;
-    part.sums = tile.sums + row * tile.stride;
-    MultiplyTileOf<Panel>(end - row, part);
-    // The first tile has fetched what follows.
-    tile.prefetch_ahead = 0;
+    const int height = end - row;
+    const int passes = height <= kRowsAtFullWidth ? 1 : kPairs;
+    Tile<Panel> tile = block;
+    tile.x = packed + row * block.num_inputs;
+    tile.sums = block.sums + row * block.stride;
+    tile.fetch = block.fetch + fetch_bytes * t / num_tiles;
+    tile.fetch_step = fetch_bytes / (num_tiles * passes) / block.num_inputs;
+    MultiplyTileOf<Panel>(height, tile);
     row = end;
-  }
-}
-
-template <typename Panel>
-void Widen(const typename Panel::Element* from, int64_t num_inputs, float* to) {
-  for (int64_t k = 0; k < num_inputs; ++k) {
-    for (int pair = 0; pair < kPairs; ++pair) {
-      Vec low;
-      Vec high;
-      Panel::LoadPair(from, pair, &low, &high);
-      Store(to + pair * kLanes, low);
-      Store(to + 16 + pair * kLanes, high);
-    }
-    from += kPanelOutputs;
-    to += kPanelOutputs;
   }
 }
 
@@ -175,43 +172,52 @@ CARAVAN_INLINE void WriteRow(const float* sums, const float* residual,
   for (; n < count; ++n) out[n] = sums[n] + residual[n];
 }
 
+// Panels [first, last) for all rows, block by block.
+template <typename Panel>
+CARAVAN_INLINE void MultiplyPanels(const MultiplyArguments& a, int64_t first,
+                                   int64_t last) {
+  using Element = typename Panel::Element;
+  constexpr int64_t kInputBytes = kPanelOutputs * sizeof(Element);
+  // With one row, weights are used as fast as they come: fetch just ahead.
+  constexpr int64_t kAhead = 2048;
+  const int64_t stride = (last - first) * kPanelOutputs;
+  const int64_t panel_bytes = a.num_inputs * kInputBytes;
+  for (int64_t k = 0; k < a.num_inputs; k += kBlockInputs) {
+    const int64_t left = a.num_inputs - k;
+    const int64_t num_inputs = left < kBlockInputs ? left : kBlockInputs;
+    for (int64_t panel = first; panel < last; ++panel) {
+      const char* weights = static_cast<const char*>(a.panels) +
+                            panel * panel_bytes + k * kInputBytes;
+      const char* next = weights + kAhead;
+      if (a.num_rows > 1) {
+        next = panel + 1 < last ? weights + panel_bytes
+                                : weights - (panel - first) * panel_bytes +
+                                      num_inputs * kInputBytes;
+      }
+      MultiplyBlock<Panel>(
+          a.packed + k * a.num_rows, a.num_rows,
+          {.x = nullptr,
+           .weights = reinterpret_cast<const Element*>(weights),
+           .num_inputs = num_inputs,
+           .sums = a.scratch + (panel - first) * kPanelOutputs,
+           .stride = stride,
+           .first_block = k == 0,
+           .fetch = next,
+           .fetch_step = 0},
+          num_inputs * kInputBytes);
+    }
+  }
+}
+
 template <typename Panel>
 void Multiply(const MultiplyArguments& a) {
-  using Element = typename Panel::Element;
-  const bool widen = a.num_rows >= kWidenFromRows && sizeof(Element) < 4;
-  const int64_t at_once = a.num_rows >= kWidenFromRows ? kPanelsAtOnce : 1;
-  float* widened = a.scratch;
-  float* sums = a.scratch + int64_t{kBlockInputs} * kPanelOutputs;
-  const int64_t stride = at_once * kPanelOutputs;
-  const int64_t panel_size = a.num_inputs * kPanelOutputs;
+  // Many rows do not stay in the nearest cache: each block of them serves
+  // several panels.
+  const int64_t at_once = a.num_rows > kFewRows ? kPanelsAtOnce : 1;
   for (int64_t first = 0; first < a.num_panels; first += at_once) {
     const int64_t last =
         first + at_once < a.num_panels ? first + at_once : a.num_panels;
-    for (int64_t k = 0; k < a.num_inputs; k += kBlockInputs) {
-      const int64_t left = a.num_inputs - k;
-      const int64_t num_inputs = left < kBlockInputs ? left : kBlockInputs;
-      const float* packed = a.packed + k * a.num_rows;
-      for (int64_t panel = first; panel < last; ++panel) {
-        const Element* weights = static_cast<const Element*>(a.panels) +
-                                 panel * panel_size + k * kPanelOutputs;
-        float* panel_sums = sums + (panel - first) * kPanelOutputs;
-        if (widen) {
-          Widen<Panel>(weights, num_inputs, widened);
-          MultiplyBlock<Float32Panel>(
-              packed, a.num_rows,
-              {nullptr, widened, num_inputs, panel_sums, stride, k == 0, 0});
-        } else {
-          // With one row the weights just ahead; with more, while the first
-          // tile runs, the whole next block.
-          const int64_t ahead =
-              a.num_rows == 1 ? 2048 / static_cast<int64_t>(sizeof(Element))
-                              : num_inputs * kPanelOutputs;
-          MultiplyBlock<Panel>(packed, a.num_rows,
-                               {nullptr, weights, num_inputs, panel_sums,
-                                stride, k == 0, ahead});
-        }
-      }
-    }
+    MultiplyPanels<Panel>(a, first, last);
     const int64_t first_output = first * kPanelOutputs;
     const int64_t end = last * kPanelOutputs < a.num_outputs
                             ? last * kPanelOutputs
@@ -221,8 +227,8 @@ void Multiply(const MultiplyArguments& a) {
           a.residual == nullptr
               ? nullptr
               : a.residual + row * a.residual_stride + first_output;
-      WriteRow(sums + row * stride, residual, end - first_output,
-               a.out + row * a.out_stride + first_output);
+      WriteRow(a.scratch + row * (last - first) * kPanelOutputs, residual,
+               end - first_output, a.out + row * a.out_stride + first_output);
     }
   }
 }

@@ -34,8 +34,9 @@ class Transport {
   virtual int size() const = 0;
   virtual Waiter& waiter() = 0;
 
-  // Copies `data` and returns; it goes to each of `peers`. Reports failures of
-  // earlier sends as well.
+  // Copies `data` and returns; it goes to each of `peers`, on kCollective not
+  // before the Receive that must follow. Reports failures of earlier sends as
+  // well.
   virtual absl::Status Send(Channel channel, absl::Span<const int> peers,
                             absl::Span<const std::byte> data) = 0;
 

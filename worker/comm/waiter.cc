@@ -23,8 +23,13 @@ constexpr absl::Duration kLongestTimeout = absl::Hours(24);
 Waiter::Waiter(const GroupOptions& options) : options_(options) {}
 
 Call Waiter::Begin(absl::string_view operation) const {
-  const absl::Duration timeout = std::min(options_.timeout, kLongestTimeout);
-  return {operation, SteadyClock::now() + absl::ToChronoNanoseconds(timeout)};
+  return Begin(operation, options_.timeout);
+}
+
+Call Waiter::Begin(absl::string_view operation, absl::Duration timeout) const {
+  return {operation, timeout,
+          SteadyClock::now() +
+              absl::ToChronoNanoseconds(std::min(timeout, kLongestTimeout))};
 }
 
 void Waiter::Notify() {
@@ -63,7 +68,7 @@ absl::Status Waiter::Await(const Call& call, absl::FunctionRef<bool()> ready,
     if (SteadyClock::now() >= call.deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
           call.operation, " timed out: group=", options_.name, " ", missing(),
-          " after=", absl::FormatDuration(options_.timeout)));
+          " after=", absl::FormatDuration(call.timeout)));
     }
     Block(seen);
     if (options_.on_wait != nullptr) {

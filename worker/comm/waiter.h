@@ -5,12 +5,15 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "worker/comm/communicator.h"
 
 namespace caravan::worker {
@@ -19,6 +22,7 @@ namespace caravan::worker {
 // A steady clock: a step of the machine's time must not break a group.
 struct Call {
   absl::string_view operation;
+  absl::Duration timeout;
   std::chrono::steady_clock::time_point deadline;
 };
 
@@ -34,7 +38,8 @@ class Waiter final {
   Waiter& operator=(const Waiter&) = delete;
 
   const GroupOptions& options() const { return options_; }
-  Call Begin(absl::string_view operation) const;
+  Call Begin(absl::string_view operation) const;  // with the group's timeout
+  Call Begin(absl::string_view operation, absl::Duration timeout) const;
 
   // Makes the waiting thread look at its condition again; call it after the
   // condition came to hold.

@@ -15,6 +15,10 @@ namespace caravan::partition {
 
 inline constexpr int64_t kBlockTokens = 16;  // positions of one KV block
 
+// Logits take rows x vocabulary floats: engines compute them for at most this
+// many rows at once.
+inline constexpr int64_t kMaxLogitRows = 64;
+
 // Where a rank can run.
 struct DeviceSpec {
   std::string node;
@@ -72,7 +76,8 @@ struct Plan {
 // Lays `spec` over the first tp * pp devices, in their order. kInvalidArgument:
 // a degree that the model does not allow, or too few devices.
 // kResourceExhausted: it does not fit; the message says by how much, on which
-// rank, and what would.
+// rank, and what would. A plan that chooses the number of blocks has room for
+// one sequence of max_model_len at least.
 absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
                               const std::vector<DeviceSpec>& devices,
                               const PlanOptions& options);

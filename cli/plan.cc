@@ -1,0 +1,174 @@
+#include "cli/plan.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "cli/byte_size.h"
+#include "partition/model/model_source.h"
+#include "partition/plan/plan.h"
+
+namespace caravan::cli {
+namespace {
+
+constexpr char kExamples[] =
+    R"(MODEL is a Hugging Face folder, a GGUF file, or one of the names
+llama-2-7b, llama-2-13b, llama-2-70b, for which nothing need be there.
+Only headers are read.
+
+Examples:
+  caravan plan llama-2-70b -tp 4 -pp 2 --device-memory 24GiB
+      Eight devices of 24 GiB: two stages of four ranks.
+  caravan plan ./my-model -pp 3 --max-model-len 2048 --device-memory 8GB
+      Three machines, one stage each, and a shorter context.
+  caravan plan llama-2-13b --device-memory 16GiB
+      Says by how much it does not fit and what would.
+
+-tp splits every layer by heads and columns: devices talk twice per layer, so
+keep it within a machine or a fast network. -pp splits the model by layers:
+devices talk once per step.)";
+
+absl::StatusOr<partition::ModelSpec> FindSpec(
+    const PlanCommandOptions& options) {
+  std::error_code error;
+  if (!std::filesystem::exists(options.model, error)) {
+    absl::StatusOr<partition::ModelSpec> spec =
+        partition::NamedModelSpec(options.model);
+    if (spec.ok()) return spec;
+    return absl::NotFoundError(
+        absl::StrCat("no such file or folder: ", options.model, "; ",
+                     spec.status().message()));
+  }
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::unique_ptr<partition::ModelSource> source,
+      partition::OpenModel(
+          {.path = options.model,
+           .load_format = options.load_format == "dummy"
+                              ? partition::LoadFormat::kDummy
+                              : partition::LoadFormat::kAuto}));
+  return source->spec();
+}
+
+absl::StatusOr<DType> FindDType(const PlanCommandOptions& options,
+                                const partition::ModelSpec& spec) {
+  if (options.dtype == "auto") return spec.dtype;
+  for (const DType dtype :
+       {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    if (options.dtype == std::string(Name(dtype))) return dtype;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--dtype must be auto, float32, float16 or bfloat16, is ",
+                   options.dtype));
+}
+
+int64_t MachineMemory() {
+  return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+}
+
+absl::StatusOr<int64_t> DeviceMemory(const PlanCommandOptions& options,
+                                     int64_t num_ranks) {
+  if (options.device_memory.empty()) return MachineMemory() / num_ranks;
+  absl::StatusOr<int64_t> bytes = ParseByteSize(options.device_memory);
+  return bytes.ok() ? bytes : Annotate(bytes.status(), "--device-memory");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
+  CARAVAN_ASSIGN_OR_RETURN(const partition::ModelSpec spec, FindSpec(options));
+  if (options.tp < 1 || options.tp > spec.num_heads) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--tensor-parallel-size must be 1 to ", spec.num_heads,
+                     " (the model's query heads), is ", options.tp));
+  }
+  if (options.pp < 1 || options.pp > spec.num_layers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--pipeline-parallel-size must be 1 to ", spec.num_layers,
+                     " (the model's layers), is ", options.pp));
+  }
+  partition::PlanOptions plan_options{
+      .tp = options.tp,
+      .pp = options.pp,
+      .max_model_len = options.max_model_len,
+      .max_sequences = options.max_sequences,
+      .max_rows_per_step = options.max_rows_per_step,
+      .memory_utilization = options.memory_utilization};
+  CARAVAN_ASSIGN_OR_RETURN(plan_options.weight_dtype, FindDType(options, spec));
+  const int64_t num_ranks = int64_t{options.tp} * options.pp;
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t memory,
+                           DeviceMemory(options, num_ranks));
+  std::vector<partition::DeviceSpec> devices(num_ranks);
+  for (int64_t i = 0; i < num_ranks; ++i) {
+    devices[i] = {.name = absl::StrCat("device-", i), .memory_bytes = memory};
+  }
+  CARAVAN_ASSIGN_OR_RETURN(const partition::Plan plan,
+                           partition::MakePlan(spec, devices, plan_options));
+  return partition::FormatPlan(plan);
+}
+
+void AddPlanCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "Show how a model would be laid over devices, and if it fits");
+  command->footer(kExamples);
+  auto options = std::make_shared<PlanCommandOptions>();
+  command->add_option("model", options->model, "Folder, file or name")
+      ->required()
+      ->type_name("MODEL");
+  command
+      ->add_option("--tensor-parallel-size,--tp", options->tp,
+                   "Ranks that share each layer; also -tp")
+      ->capture_default_str();
+  command
+      ->add_option("--pipeline-parallel-size,--pp", options->pp,
+                   "Stages that the layers are divided among; also -pp")
+      ->capture_default_str();
+  command
+      ->add_option("--device-memory", options->device_memory,
+                   "Memory of each device, as 24GiB or 24GB (default: this "
+                   "machine's, shared by all ranks)")
+      ->type_name("SIZE");
+  command->add_option("--max-model-len", options->max_model_len,
+                      "Longest sequence in tokens (default: the model's)");
+  command
+      ->add_option("--max-num-seqs", options->max_sequences,
+                   "Sequences that run at once")
+      ->capture_default_str();
+  command
+      ->add_option("--max-num-batched-tokens", options->max_rows_per_step,
+                   "Tokens of one step")
+      ->capture_default_str();
+  command
+      ->add_option("--gpu-memory-utilization,--memory-utilization",
+                   options->memory_utilization,
+                   "Share of the memory that may be filled")
+      ->capture_default_str();
+  command
+      ->add_option("--dtype", options->dtype,
+                   "How weights are held: auto (as in the checkpoint), "
+                   "float32, bfloat16, float16")
+      ->capture_default_str();
+  command
+      ->add_option("--load-format", options->load_format,
+                   "auto, or dummy: config.json alone is enough")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
+  command->callback([options, &exit_code] {
+    const absl::StatusOr<std::string> report = PlanReport(*options);
+    if (report.ok()) {
+      std::fputs(report->c_str(), stdout);
+      return;
+    }
+    std::fprintf(stderr, "caravan plan: %s\n",
+                 std::string(report.status().message()).c_str());
+    exit_code = 1;
+  });
+}
+
+}  // namespace caravan::cli

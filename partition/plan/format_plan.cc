@@ -1,0 +1,105 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "partition/plan/layout.h"
+#include "partition/plan/plan.h"
+
+namespace caravan::partition {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string Size(int64_t bytes) {
+  const double value = static_cast<double>(bytes);
+  return bytes >= int64_t{100} << 20
+             ? absl::StrFormat("%.2f GiB", value / 0x1p30)
+             : absl::StrFormat("%.1f MiB", value / 0x1p20);
+}
+
+std::string Span(const Range& range) {
+  return range.size() == 1 ? absl::StrCat(range.begin)
+                           : absl::StrCat(range.begin, "-", range.end - 1);
+}
+
+Row Cells(const RankPlan& rank, const PlanOptions& options) {
+  return {
+      absl::StrCat(rank.rank),
+      absl::StrCat(rank.stage),
+      absl::StrCat(rank.tp_rank),
+      DeviceName(rank.device),
+      Span(rank.layers),
+      Span(rank.shard.heads),
+      Span(rank.shard.kv_heads),
+      Span(rank.shard.mlp_columns),
+      rank.has_embedding || rank.has_head ? Span(rank.shard.vocabulary) : "-",
+      Size(rank.memory.weights),
+      Size(rank.memory.kv_cache),
+      Size(rank.memory.activations),
+      Size(rank.memory.communication),
+      Size(rank.memory.total()),
+      Size(UsableBytes(rank.device, options) - rank.memory.total())};
+}
+
+// Columns as wide as their widest cell, all to the right.
+std::string Align(const std::vector<Row>& rows) {
+  std::vector<size_t> widths;
+  for (const Row& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      absl::StrAppendFormat(&text, "%s%*s", i == 0 ? "" : "  ",
+                            static_cast<int>(widths[i]), row[i]);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string FormatPlan(const Plan& plan) {
+  const PlanOptions& options = plan.options;
+  const ModelSpec& spec = plan.spec;
+  RankMemory sum;
+  std::vector<Row> rows = {{"rank", "stage", "tp", "device", "layers", "heads",
+                            "KV heads", "columns", "vocabulary", "weights",
+                            "KV cache", "activations", "communication", "total",
+                            "left"}};
+  for (const RankPlan& rank : plan.ranks) {
+    rows.push_back(Cells(rank, options));
+    sum.weights += rank.memory.weights;
+    sum.kv_cache += rank.memory.kv_cache;
+    sum.activations += rank.memory.activations;
+    sum.communication += rank.memory.communication;
+  }
+  Row total(9);
+  total[0] = "all";
+  for (const int64_t bytes : {sum.weights, sum.kv_cache, sum.activations,
+                              sum.communication, sum.total()}) {
+    total.push_back(Size(bytes));
+  }
+  rows.push_back(total);
+  return absl::StrCat(
+      spec.num_layers, " layers, ", spec.hidden_size, " wide, ", spec.num_heads,
+      " heads, ", spec.num_kv_heads, " KV heads, MLP ", spec.intermediate_size,
+      ", vocabulary ", spec.vocab_size, "; ",
+      absl::StrFormat("%.2f", static_cast<double>(CountParameters(spec)) / 1e9),
+      "e9 parameters\n", "tensor parallel ", options.tp,
+      " x pipeline parallel ", options.pp, " = ", plan.ranks.size(),
+      " ranks; weights ", Name(options.weight_dtype), ", KV cache ",
+      Name(options.kv_dtype), "\n", "up to ", options.max_model_len,
+      " tokens a sequence, ", options.max_sequences, " sequences, ",
+      options.max_rows_per_step, " rows a step; ", plan.num_blocks,
+      " KV blocks = ", plan.num_blocks * kBlockTokens, " tokens\n\n",
+      Align(rows));
+}
+
+}  // namespace caravan::partition

@@ -1,0 +1,91 @@
+#include "cli/plan.h"
+
+#include <CLI/CLI.hpp>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::cli {
+namespace {
+
+using ::caravan::testing::IsOkAndHolds;
+using ::caravan::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(PlanReportTest, PlansModelsByName) {
+  EXPECT_THAT(
+      PlanReport(
+          {.model = "llama-2-70b", .tp = 4, .pp = 2, .device_memory = "24GiB"}),
+      IsOkAndHolds(AllOf(HasSubstr("68.98e9 parameters"), HasSubstr("device-7"),
+                         HasSubstr("weights bfloat16"))));
+}
+
+TEST(PlanReportTest, SaysWhatWouldFit) {
+  EXPECT_THAT(
+      PlanReport({.model = "llama-2-13b", .device_memory = "16GiB"}),
+      StatusIs(absl::StatusCode::kResourceExhausted,
+               AllOf(HasSubstr("too little"),
+                     HasSubstr("--tensor-parallel-size 3 (3 devices)"))));
+}
+
+TEST(PlanReportTest, UsesThisMachineWithoutDeviceMemory) {
+  PlanCommandOptions options{.model = "llama-2-7b"};
+  // Whether it fits depends on the machine; that it was asked does not.
+  const auto report = PlanReport(options);
+  if (!report.ok()) {
+    EXPECT_THAT(report, StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+}
+
+TEST(PlanReportTest, RefusesByName) {
+  const PlanCommandOptions good{.model = "llama-2-7b",
+                                .device_memory = "100GiB"};
+  CARAVAN_EXPECT_OK(PlanReport(good));
+  PlanCommandOptions options = good;
+  options.model = "no-such-model";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kNotFound,
+                                            AllOf(HasSubstr("no-such-model"),
+                                                  HasSubstr("llama-2-13b"))));
+  options = good;
+  options.tp = 33;
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--tensor-parallel-size must be 1 to 32")));
+  options = good;
+  options.pp = 0;
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--pipeline-parallel-size must be 1 to 32")));
+  options = good;
+  options.dtype = "int3";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("int3")));
+  options = good;
+  options.device_memory = "lots";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("--device-memory")));
+  options = good;
+  options.max_model_len = 5000;
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("max_model_len must be 1 to 4096")));
+}
+
+TEST(PlanCommandTest, TakesItsFlags) {
+  CLI::App app;
+  int exit_code = 7;
+  AddPlanCommand(app, exit_code);
+  // Fails after parsing: the model does not exist.
+  app.parse(
+      "plan no-such-model --tp 2 --pipeline-parallel-size 2 "
+      "--device-memory 1GiB --max-model-len 64 --max-num-seqs 4 "
+      "--dtype float32 --load-format dummy");
+  EXPECT_EQ(exit_code, 1);
+  EXPECT_THROW(app.parse("plan"), CLI::RequiredError);
+  EXPECT_THROW(app.parse("plan m --load-format x"), CLI::ValidationError);
+}
+
+}  // namespace
+}  // namespace caravan::cli

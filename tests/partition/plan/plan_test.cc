@@ -1,0 +1,289 @@
+#include "partition/plan/plan.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/checked_math.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::partition {
+namespace {
+
+using ::caravan::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+ModelSpec Named(absl::string_view name) {
+  auto spec = NamedModelSpec(name);
+  EXPECT_THAT(spec, ::caravan::testing::IsOk());
+  return *spec;
+}
+
+std::vector<DeviceSpec> Devices(int count, int64_t memory_bytes) {
+  std::vector<DeviceSpec> devices;
+  for (int i = 0; i < count; ++i) {
+    devices.push_back({.node = "node-" + std::to_string(i),
+                       .name = "cpu",
+                       .memory_bytes = memory_bytes});
+  }
+  return devices;
+}
+
+TEST(MakePlanTest, LaysOutEveryLayerHeadAndRowOnce) {
+  const ModelSpec spec = Named("llama-2-70b");
+  for (const auto& [tp, pp] :
+       {std::pair(1, 1), std::pair(4, 2), std::pair(3, 5), std::pair(16, 1)}) {
+    SCOPED_TRACE(::testing::Message() << "tp=" << tp << " pp=" << pp);
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const Plan plan,
+        MakePlan(spec, Devices(tp * pp, 200 * kGiB), {.tp = tp, .pp = pp}));
+    ASSERT_EQ(plan.ranks.size(), static_cast<size_t>(tp * pp));
+    std::vector<int> layer_owners(spec.num_layers);
+    std::vector<int> row_owners(spec.vocab_size);
+    for (size_t i = 0; i < plan.ranks.size(); ++i) {
+      const RankPlan& rank = plan.ranks[i];
+      EXPECT_EQ(rank.rank, static_cast<int>(i));
+      EXPECT_EQ(rank.rank, rank.stage * tp + rank.tp_rank);
+      EXPECT_EQ(rank.device.node, "node-" + std::to_string(i));
+      EXPECT_EQ(rank.has_embedding, rank.stage == 0);
+      EXPECT_EQ(rank.has_head, rank.stage == pp - 1);
+      if (rank.tp_rank == 0) {
+        for (int64_t layer = rank.layers.begin; layer < rank.layers.end;
+             ++layer) {
+          ++layer_owners[layer];
+        }
+      }
+      if (rank.stage == 0) {
+        for (int64_t row = rank.shard.vocabulary.begin;
+             row < rank.shard.vocabulary.end; ++row) {
+          ++row_owners[row];
+        }
+      }
+    }
+    EXPECT_THAT(layer_owners, ::testing::Each(1));
+    EXPECT_THAT(row_owners, ::testing::Each(1));
+  }
+}
+
+TEST(MakePlanTest, WeightsAreTheModelsParameters) {
+  for (const char* name : {"llama-2-7b", "llama-2-13b", "llama-2-70b"}) {
+    const ModelSpec spec = Named(name);
+    const int64_t norms = (2 * spec.num_layers + 1) * spec.hidden_size;
+    const int64_t bytes = 2 * (CountParameters(spec) - norms) + 4 * norms;
+    for (const auto& [tp, pp] :
+         {std::pair(1, 1), std::pair(2, 1), std::pair(1, 4), std::pair(4, 2)}) {
+      CARAVAN_ASSERT_OK_AND_ASSIGN(
+          const Plan plan,
+          MakePlan(spec, Devices(tp * pp, 200 * kGiB), {.tp = tp, .pp = pp}));
+      int64_t sum = 0;
+      for (const RankPlan& rank : plan.ranks) sum += rank.memory.weights;
+      // Every tp rank holds the norms of its stage.
+      EXPECT_EQ(sum, bytes + (tp - 1) * 4 * norms)
+          << name << " tp=" << tp << " pp=" << pp;
+    }
+  }
+}
+
+TEST(MakePlanTest, RowsAreFilledUpToWholePanels) {
+  ModelSpec spec = Named("llama-2-7b");
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan even,
+                               MakePlan(spec, Devices(1, 200 * kGiB), {}));
+  ++spec.vocab_size;
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan odd,
+                               MakePlan(spec, Devices(1, 200 * kGiB), {}));
+  EXPECT_EQ(odd.ranks[0].memory.weights - even.ranks[0].memory.weights,
+            2 * 32 * 4096 * 2);  // embedding and head, 32 rows each
+}
+
+TEST(MakePlanTest, TiedEmbeddingsAreHeldOnceWhereTheyMeet) {
+  ModelSpec spec = Named("llama-2-7b");
+  const int64_t table = 2 * spec.vocab_size * spec.hidden_size;
+  const auto weights = [&](int pp) {
+    const auto plan = MakePlan(spec, Devices(pp, 200 * kGiB), {.pp = pp});
+    int64_t sum = 0;
+    for (const RankPlan& rank : plan->ranks) sum += rank.memory.weights;
+    return sum;
+  };
+  const int64_t untied = weights(1);
+  spec.tied_embeddings = true;
+  EXPECT_EQ(weights(1), untied - table);
+  EXPECT_EQ(weights(2), untied);
+}
+
+TEST(MakePlanTest, FillsWhatIsLeftWithBlocks) {
+  const ModelSpec spec = Named("llama-2-7b");
+  // The second device is tighter and decides for all.
+  std::vector<DeviceSpec> devices = Devices(2, 24 * kGiB);
+  devices[1].memory_bytes = 16 * kGiB;
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan plan,
+                               MakePlan(spec, devices, {.pp = 2}));
+  EXPECT_EQ(plan.options.num_blocks, plan.num_blocks);
+  for (const RankPlan& rank : plan.ranks) {
+    const int64_t block = KvBlockBytes(spec, rank, DType::kFloat32);
+    // 16 layers of keys and values, 32 heads of 128, 16 positions, 4 bytes.
+    EXPECT_EQ(block, 16 * 2 * 32 * 128 * 16 * 4);
+    EXPECT_EQ(rank.memory.kv_cache, plan.num_blocks * block);
+    const int64_t usable = rank.device.memory_bytes * 9 / 10;
+    EXPECT_LE(rank.memory.total(), usable);
+    if (rank.rank == 1) {
+      EXPECT_GT(rank.memory.total() + block, usable);
+    }
+  }
+}
+
+TEST(MakePlanTest, TakesNoMoreBlocksThanSequencesCanUse) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const Plan plan, MakePlan(Named("llama-2-7b"), Devices(1, 500 * kGiB),
+                                {.max_model_len = 100, .max_sequences = 3}));
+  EXPECT_EQ(plan.num_blocks, 3 * 7);
+}
+
+TEST(MakePlanTest, TakesTheBlocksThatItIsTold) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const Plan plan,
+      MakePlan(Named("llama-2-7b"), Devices(1, 500 * kGiB), {.num_blocks = 5}));
+  EXPECT_EQ(plan.num_blocks, 5);
+  EXPECT_EQ(plan.options.max_model_len, 4096);
+}
+
+TEST(MakePlanTest, AnExactFitFitsAndAByteLessDoesNot) {
+  const ModelSpec spec = Named("llama-2-7b");
+  PlanOptions options{.memory_utilization = 1, .num_blocks = 10};
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan roomy,
+                               MakePlan(spec, Devices(1, 500 * kGiB), options));
+  const int64_t total = roomy.ranks[0].memory.total();
+  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(1, total), options));
+  EXPECT_THAT(MakePlan(spec, Devices(1, total - 1), options),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST(MakePlanTest, SaysByHowMuchWhereAndWhatWouldFit) {
+  std::vector<DeviceSpec> devices = Devices(2, 20 * kGiB);
+  devices[1].memory_bytes = 8 * kGiB;
+  const auto plan = MakePlan(Named("llama-2-13b"), devices, {.tp = 2});
+  EXPECT_THAT(
+      plan, StatusIs(absl::StatusCode::kResourceExhausted,
+                     AllOf(HasSubstr("rank 1 (stage 0, tp rank 1, on "
+                                     "node-1/cpu)"),
+                           HasSubstr("too little"),
+                           HasSubstr("--tensor-parallel-size 5 (5 devices)"),
+                           HasSubstr("--pipeline-parallel-size 3 (6 devices)"),
+                           Not(HasSubstr("--max-model-len")))));
+}
+
+TEST(MakePlanTest, EachAdviceHolds) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const PlanOptions options{.weight_dtype = DType::kFloat32,
+                            .max_rows_per_step = 8192};
+  const std::vector<DeviceSpec> devices = Devices(1, 33 * kGiB);
+  EXPECT_THAT(MakePlan(spec, devices, options),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("--tensor-parallel-size 2 (2 devices)"),
+                             HasSubstr("--pipeline-parallel-size 2"),
+                             HasSubstr("--max-model-len 3712"),
+                             HasSubstr("--dtype bfloat16"),
+                             HasSubstr("--max-num-batched-tokens 64"))));
+  PlanOptions changed = options;
+  changed.tp = 2;
+  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(2, 33 * kGiB), changed));
+  changed = options;
+  changed.pp = 2;
+  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(2, 33 * kGiB), changed));
+  changed = options;
+  changed.weight_dtype = DType::kBFloat16;
+  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
+  changed = options;
+  changed.max_rows_per_step = 64;
+  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
+  changed = options;
+  changed.max_model_len = 3712;
+  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
+  changed.max_model_len = 3712 + 128;
+  EXPECT_THAT(MakePlan(spec, devices, changed),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+TEST(MakePlanTest, SaysWhenNoSingleChangeWouldDo) {
+  EXPECT_THAT(MakePlan(Named("llama-2-70b"), Devices(1, 64 << 20), {}),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("No single change of options would do")));
+}
+
+TEST(MakePlanTest, MoreRanksNeedNoMoreMemoryEach) {
+  const ModelSpec spec = Named("llama-2-70b");
+  int64_t last = std::numeric_limits<int64_t>::max();
+  for (int tp : {1, 2, 4, 8}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const Plan plan,
+        MakePlan(spec, Devices(tp, 500 * kGiB), {.tp = tp, .num_blocks = 256}));
+    int64_t most = 0;
+    for (const RankPlan& rank : plan.ranks) {
+      most = std::max(most, rank.memory.total());
+    }
+    EXPECT_LT(most, last);
+    last = most;
+  }
+}
+
+TEST(MakePlanTest, RefusesWhatIsOutOfRange) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const std::vector<DeviceSpec> devices = Devices(4, 100 * kGiB);
+  struct {
+    PlanOptions options;
+    const char* message;
+  } const cases[] = {
+      {{.tp = 0}, "tp=0"},
+      {{.pp = 0}, "pp=0"},
+      {{.tp = 33}, "tp=33 heads=32"},
+      {{.tp = 4, .pp = 2}, "devices=4 needed=8"},
+      {{.max_model_len = 4097}, "max_model_len must be 1 to 4096"},
+      {{.max_model_len = -1}, "max_model_len"},
+      {{.max_sequences = 0}, "max_sequences"},
+      {{.max_rows_per_step = 0}, "max_rows_per_step"},
+      {{.max_rows_per_step = int64_t{1} << 60}, "max_rows_per_step"},
+      {{.memory_utilization = 0}, "memory_utilization"},
+      {{.memory_utilization = 1.01}, "memory_utilization"},
+      {{.num_blocks = -1}, "num_blocks"},
+      {{.num_blocks = int64_t{1} << 40}, "num_blocks"},
+  };
+  for (const auto& test : cases) {
+    EXPECT_THAT(
+        MakePlan(spec, devices, test.options),
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(test.message)));
+  }
+  EXPECT_THAT(MakePlan(ModelSpec(), devices, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  std::vector<DeviceSpec> broken = devices;
+  broken[2].memory_bytes = -1;
+  EXPECT_THAT(MakePlan(spec, broken, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("device node-2/cpu: memory")));
+}
+
+TEST(FormatPlanTest, ShowsEveryRankAndTheTotals) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const Plan plan, MakePlan(Named("llama-2-7b"), Devices(4, 16 * kGiB),
+                                {.tp = 2, .pp = 2, .num_blocks = 100}));
+  const std::string text = FormatPlan(plan);
+  EXPECT_THAT(text, HasSubstr("tensor parallel 2 x pipeline parallel 2"));
+  EXPECT_THAT(text, HasSubstr("6.74e9 parameters"));
+  EXPECT_THAT(text, HasSubstr("100 KV blocks = 1600 tokens"));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(text, HasSubstr("node-" + std::to_string(i) + "/cpu"));
+  }
+  EXPECT_THAT(text, AllOf(HasSubstr("0-15"), HasSubstr("16-31"),
+                          HasSubstr("5504-11007"), HasSubstr("all")));
+  // Head, four ranks and the sum are aligned.
+  const size_t table = text.find("\n\n") + 2;
+  const size_t width = text.find('\n', table) - table;
+  EXPECT_EQ(text[table + width], '\n');
+  EXPECT_EQ(text[table + 2 * width + 1], '\n');
+}
+
+}  // namespace
+}  // namespace caravan::partition

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "base/engine_environment.h"
@@ -36,6 +37,11 @@ int main(int argc, char** argv) {
       caravan::ProgressWriter::Create(folder, Number(caravan::kReplicaVariable),
                                       Number(caravan::kEpochVariable), rank);
   if (!page.ok()) return 7;
+  // Some megabytes, so that interface counters show which way they take.
+  std::vector<int> bulk(1 << 21, 1);
+  MPI_Allreduce(MPI_IN_PLACE, bulk.data(), static_cast<int>(bulk.size()),
+                MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  if (bulk.back() != size) return 8;
   int sum = 0;
   MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
   // The agent's tests read the sum where a real engine tells its step.

@@ -3,8 +3,6 @@
 #ifndef CARAVAN_TESTS_WORKER_AGENT_AGENT_FIXTURE_H_
 #define CARAVAN_TESTS_WORKER_AGENT_AGENT_FIXTURE_H_
 
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,31 +15,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
+#include "tests/worker/agent/temporary_folder.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/mark.h"
 #include "worker/agent/small_file.h"
 
 namespace caravan::worker {
-
-// A folder that is removed with its contents.
-class TemporaryFolder final {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "agent-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Runs until it goes or the agent ends by itself.
 class RunningAgent final {

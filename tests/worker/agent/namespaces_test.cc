@@ -78,10 +78,11 @@ class NamespacesTest : public AgentFixture {
   }
 
   void TearDown() override {
-    Script(absl::StrCat("down ", lab_));
+    for (const SpawnedProcess& agent : agents_) kill(agent.pid, SIGTERM);
     for (const SpawnedProcess& agent : agents_) {
       waitpid(agent.pid, nullptr, 0);
     }
+    Script(absl::StrCat("down ", lab_));
     if (HasFailure()) {
       for (int host = 1; host <= kNumHosts; ++host) {
         std::fprintf(stderr, "%s", Log(host).c_str());

@@ -13,7 +13,15 @@
 namespace caravan::worker::cpu {
 namespace {
 
-constexpr int kQueryTile = 4;
+// Queries that share each load of keys and values: as many as registers hold.
+constexpr int kQueryTile = kRegisters == 32 ? 12 : 12 / kVectors16;
+
+// A block of keys and values, and the one that follows, which is fetched into
+// the cache meanwhile: it lies anywhere, so the processor cannot foresee it.
+struct BlockPair {
+  const float* present;
+  const float* next;
+};
 
 // What a query has gathered from the blocks so far.
 struct RunningSoftmax {
@@ -24,21 +32,29 @@ struct RunningSoftmax {
 
 // scores[r][j] = queries[r] . key j of the block * scale
 template <int kRows>
-CARAVAN_INLINE void ScoreBlock(const float* const* queries, const float* keys,
-                               int64_t head_dim, float scale, float* scores) {
+CARAVAN_INLINE void ScoreBlock(const AttendArguments& a, int first,
+                               const BlockPair& block, float* scores) {
+  const float* const* queries = a.queries + first;
+  const float* keys = block.present;
   Vec sum[kRows][kVectors16];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors16; ++v) sum[r][v] = Zero();
   }
-  for (int64_t d = 0; d < head_dim; ++d) {
+  for (int64_t d = 0; d < a.head_dim; ++d) {
+    Prefetch(block.next + d * kBlockPositions);
+    Vec key[kVectors16];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors16; ++v) {
-      const Vec key = Load(keys + d * kBlockPositions + v * kLanes);
+      key[v] = Load(keys + d * kBlockPositions + v * kLanes);
+    }
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        sum[r][v] = Fma(Set(queries[r][d]), key, sum[r][v]);
+    for (int r = 0; r < kRows; ++r) {
+      const Vec element = Set(queries[r][d]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors16; ++v) {
+        sum[r][v] = Fma(element, key[v], sum[r][v]);
       }
     }
   }
@@ -46,7 +62,8 @@ CARAVAN_INLINE void ScoreBlock(const float* const* queries, const float* keys,
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors16; ++v) {
-      Store(scores + r * kBlockPositions + v * kLanes, sum[r][v] * Set(scale));
+      Store(scores + r * kBlockPositions + v * kLanes,
+            sum[r][v] * Set(a.scale));
     }
   }
 }
@@ -75,7 +92,7 @@ CARAVAN_INLINE void SoftmaxBlock(int64_t num_keys, float* scores,
 // gathered[r] = gathered[r] * rescale[r] + sum over j of weights[r][j] * value
 // j
 template <int kRows>
-CARAVAN_INLINE void GatherBlock(const float* weights, const float* values,
+CARAVAN_INLINE void GatherBlock(const float* weights, const BlockPair& values,
                                 int64_t num_keys, int64_t padded,
                                 const RunningSoftmax* running,
                                 float* gathered) {
@@ -90,13 +107,18 @@ CARAVAN_INLINE void GatherBlock(const float* weights, const float* values,
       }
     }
     for (int64_t j = 0; j < num_keys; ++j) {
+      Prefetch(values.next + j * padded + d);
+      Vec value[kVectors16];
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors16; ++v) {
-        const Vec value = Load(values + j * padded + d + v * kLanes);
+        value[v] = Load(values.present + j * padded + d + v * kLanes);
+      }
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          sum[r][v] =
-              Fma(Set(weights[r * kBlockPositions + j]), value, sum[r][v]);
+      for (int r = 0; r < kRows; ++r) {
+        const Vec weight = Set(weights[r * kBlockPositions + j]);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors16; ++v) {
+          sum[r][v] = Fma(weight, value[v], sum[r][v]);
         }
       }
     }
@@ -112,18 +134,45 @@ CARAVAN_INLINE void GatherBlock(const float* weights, const float* values,
 
 // One block for queries [first, first + kRows), which see `num_keys` of it.
 template <int kRows>
-CARAVAN_INLINE void AttendBlock(const AttendArguments& a, const float* block,
-                                int first, int64_t num_keys,
-                                RunningSoftmax* running) {
+__attribute__((noinline)) void AttendTile(const AttendArguments& a,
+                                          const BlockPair& block, int first,
+                                          int64_t num_keys,
+                                          RunningSoftmax* running) {
   const int64_t padded = PaddedHeadDim(a.head_dim);
   float* gathered = a.scratch + first * padded;
   float* scores = a.scratch + kMostQueries * padded + first * kBlockPositions;
-  ScoreBlock<kRows>(a.queries + first, block, a.head_dim, a.scale, scores);
+  ScoreBlock<kRows>(a, first, block, scores);
   for (int r = 0; r < kRows; ++r) {
     SoftmaxBlock(num_keys, scores + r * kBlockPositions, running + first + r);
   }
-  GatherBlock<kRows>(scores, block + a.head_dim * kBlockPositions, num_keys,
-                     padded, running + first, gathered);
+  const int64_t values = a.head_dim * kBlockPositions;
+  GatherBlock<kRows>(scores, {block.present + values, block.next + values},
+                     num_keys, padded, running + first, gathered);
+}
+
+template <int kRows = kQueryTile>
+CARAVAN_INLINE void AttendTileOf(int num_rows, const AttendArguments& a,
+                                 const BlockPair& block, int first,
+                                 RunningSoftmax* running) {
+  if (num_rows == kRows) {
+    AttendTile<kRows>(a, block, first, kBlockPositions, running);
+  } else if constexpr (kRows > 1) {
+    AttendTileOf<kRows - 1>(num_rows, a, block, first, running);
+  }
+}
+
+// One whole block for the queries from `first` on, in tiles of nearly equal
+// height.
+CARAVAN_INLINE void AttendWholeBlock(const AttendArguments& a,
+                                     const BlockPair& block, int first,
+                                     RunningSoftmax* running) {
+  const int count = a.num_queries - first;
+  const int num_tiles = (count + kQueryTile - 1) / kQueryTile;
+  for (int t = 0; t < num_tiles; ++t) {
+    const int begin = count * t / num_tiles;
+    const int end = count * (t + 1) / num_tiles;
+    AttendTileOf<>(end - begin, a, block, first + begin, running);
+  }
 }
 
 void Attend(const AttendArguments& a) {
@@ -134,21 +183,22 @@ void Attend(const AttendArguments& a) {
   }
   __builtin_memset(a.scratch, 0, a.num_queries * padded * sizeof(float));
   const int64_t most_keys = a.num_keys[a.num_queries - 1];
+  const auto block_of = [&a](int64_t key) {
+    return a.cache + a.blocks[key / kBlockPositions] * a.block_stride;
+  };
   int first = 0;  // queries before it have seen all that they see
   for (int64_t key = 0; key < most_keys; key += kBlockPositions) {
-    const float* block =
-        a.cache + a.blocks[key / kBlockPositions] * a.block_stride;
+    BlockPair block = {block_of(key), nullptr};
+    const int64_t next = key + kBlockPositions;
+    block.next = next < most_keys ? block_of(next) : block.present;
     while (a.num_keys[first] <= key) ++first;
     int q = first;
-    for (; q < a.num_queries && a.num_keys[q] < key + kBlockPositions; ++q) {
-      AttendBlock<1>(a, block, q, a.num_keys[q] - key, running);
+    // Who sees a part of it stands alone: what others see beyond must not meet
+    // it, not even with weight 0.
+    for (; q < a.num_queries && a.num_keys[q] < next; ++q) {
+      AttendTile<1>(a, block, q, a.num_keys[q] - key, running);
     }
-    for (; q + kQueryTile <= a.num_queries; q += kQueryTile) {
-      AttendBlock<kQueryTile>(a, block, q, kBlockPositions, running);
-    }
-    for (; q < a.num_queries; ++q) {
-      AttendBlock<1>(a, block, q, kBlockPositions, running);
-    }
+    AttendWholeBlock(a, block, q, running);
   }
   for (int q = 0; q < a.num_queries; ++q) {
     const float* gathered = a.scratch + q * padded;

@@ -22,7 +22,7 @@
 namespace caravan::worker {
 namespace {
 
-// Logits that one task looks at.
+// Logits that are worth a task of their own.
 constexpr int64_t kLogitPiece = 8192;
 
 class CpuBuffer final : public Buffer {
@@ -37,19 +37,23 @@ class CpuBuffer final : public Buffer {
 
 // Pieces of each request's row, so that one request too keeps all threads busy.
 struct PieceTable {
-  PieceTable(size_t num_requests, const Tensor& logits)
+  PieceTable(size_t num_requests, const Tensor& logits, int num_threads)
       : cols(logits.cols),
-        per_row(std::max<int64_t>(
-            1, (logits.cols + kLogitPiece - 1) / kLogitPiece)),
+        per_row(num_requests >= static_cast<size_t>(num_threads)
+                    ? 1
+                    : std::clamp<int64_t>(logits.cols / kLogitPiece, 1,
+                                          num_threads)),
         count(static_cast<int64_t>(num_requests) * per_row) {}
 
   int64_t Request(int64_t piece) const { return piece / per_row; }
-  int64_t First(int64_t piece) const { return piece % per_row * kLogitPiece; }
+  int64_t First(int64_t piece) const {
+    return cols * (piece % per_row) / per_row;
+  }
   absl::Span<const float> Logits(const Tensor& logits, int64_t row,
                                  int64_t piece) const {
-    const int64_t first = First(piece);
-    return {logits.Rows(row, 1).floats() + first,
-            static_cast<size_t>(std::min(kLogitPiece, cols - first))};
+    const int64_t end = cols * (piece % per_row + 1) / per_row;
+    return {logits.Rows(row, 1).floats() + First(piece),
+            static_cast<size_t>(end - First(piece))};
   }
 
   int64_t cols;
@@ -157,7 +161,7 @@ class CpuBackend final : public Backend {
     for (const CandidateRequest& request : requests) {
       CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
     }
-    const PieceTable table(requests.size(), logits);
+    const PieceTable table(requests.size(), logits, pool_->num_threads());
     std::vector<ShardCandidates> pieces(table.count);
     pool_->Run(table.count, [&](int64_t index, int) {
       const CandidateRequest& request = requests[table.Request(index)];
@@ -183,7 +187,7 @@ class CpuBackend final : public Backend {
       CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
       CARAVAN_CHECK(request.temperature > 0);
     }
-    const PieceTable table(requests.size(), logits);
+    const PieceTable table(requests.size(), logits, pool_->num_threads());
     std::vector<uint64_t> pieces(table.count);
     pool_->Run(table.count, [&](int64_t index, int) {
       const MassRequest& request = requests[table.Request(index)];

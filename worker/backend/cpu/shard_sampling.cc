@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -13,37 +14,68 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// NaN has no place in an order.
-float Order(float value) { return std::isnan(value) ? -kInfinity : value; }
+// A candidate as a number: the larger, the earlier. NaN has no place in the
+// order of floats and is put where minus infinity is.
+using Key = uint64_t;
 
-bool Before(const Candidate& a, const Candidate& b) {
-  const float order_a = Order(a.value);
-  const float order_b = Order(b.value);
-  return order_a > order_b || (order_a == order_b && a.id < b.id);
+uint32_t OrderedBits(float value) {
+  if (std::isnan(value)) value = -kInfinity;
+  if (value == 0) value = 0;  // -0 is no less than 0
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
+// Among equal values the lower id (or index) is the larger key.
+Key KeyOf(float value, int64_t id) {
+  return (Key{OrderedBits(value)} << 32) | (~static_cast<uint32_t>(id));
+}
+int64_t IdOf(Key key) { return static_cast<uint32_t>(~key); }
+
+bool Before(const Candidate& a, const Candidate& b) {
+  return KeyOf(a.value, a.id) > KeyOf(b.value, b.id);
+}
+
+float NumberOr(float value, float instead) {
+  return std::isnan(value) ? instead : value;
+}
+
+// Gathers what exceeds the least of the best so far and, when the room is full,
+// throws away all but the best: every logit is looked at once, and few are
+// moved.
 std::vector<Candidate> FindTop(const cpu::Kernels& kernels,
                                const LogitPiece& piece, int num_top) {
   const int64_t count = static_cast<int64_t>(piece.logits.size());
   const int64_t wanted = std::min<int64_t>(std::max(num_top, 0), count);
-  std::vector<Candidate> heap;  // the last in order on top
-  if (wanted == 0) return heap;
-  heap.reserve(wanted);
-  const auto candidate = [&](int64_t i) {
-    return Candidate{static_cast<int32_t>(piece.first_id + i), piece.logits[i]};
+  std::vector<Candidate> top;
+  if (wanted == 0) return top;
+  const int64_t room = std::min(count, 4 * wanted + 64);
+  std::vector<Key> best;
+  best.reserve(room);
+  const auto keep_best = [&] {
+    std::nth_element(best.begin(), best.begin() + (wanted - 1), best.end(),
+                     std::greater<Key>());
+    if (static_cast<int64_t>(best.size()) > wanted) best.resize(wanted);
   };
-  int64_t i = 0;
-  for (; i < wanted; ++i) heap.push_back(candidate(i));
-  std::make_heap(heap.begin(), heap.end(), Before);
   const float* logits = piece.logits.data();
-  while ((i = kernels.find_above(logits, i, count, Order(heap.front().value))) <
-         count) {
-    std::pop_heap(heap.begin(), heap.end(), Before);
-    heap.back() = candidate(i++);
-    std::push_heap(heap.begin(), heap.end(), Before);
+  int64_t i = 0;
+  for (; i < room; ++i) best.push_back(KeyOf(logits[i], i));
+  keep_best();
+  float threshold = NumberOr(logits[IdOf(best.back())], -kInfinity);
+  while ((i = kernels.find_above(logits, i, count, threshold)) < count) {
+    best.push_back(KeyOf(logits[i], i));
+    ++i;
+    if (static_cast<int64_t>(best.size()) < room) continue;
+    keep_best();
+    threshold = NumberOr(logits[IdOf(best.back())], -kInfinity);
   }
-  std::sort_heap(heap.begin(), heap.end(), Before);
-  return heap;
+  keep_best();
+  std::sort(best.begin(), best.end(), std::greater<Key>());
+  top.reserve(wanted);
+  for (Key key : best) {
+    top.push_back(
+        {static_cast<int32_t>(piece.first_id + IdOf(key)), logits[IdOf(key)]});
+  }
+  return top;
 }
 
 // Not less than GumbelNoise of the same bits, without a logarithm. Noise is

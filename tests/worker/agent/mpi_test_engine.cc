@@ -45,8 +45,8 @@ int main(int argc, char** argv) {
   int sum = 0;
   MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
   // The agent's tests read the sum where a real engine tells its step.
-  (*page)->Set(/*step=*/static_cast<uint64_t>(1000 + sum),
-               caravan::EnginePhase::kIdle);
+  (*page)->SetStep(static_cast<uint64_t>(1000 + sum));
+  (*page)->SetPhase(caravan::EnginePhase::kIdle);
   std::fprintf(stderr, "rank %d of %d on %s\n", rank, size, node);
   while (true) pause();
 }

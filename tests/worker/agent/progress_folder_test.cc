@@ -21,7 +21,8 @@ TEST(ProgressFolderTest, ReadsThePagesOfTheEpochOnly) {
   const TemporaryFolder folder;
   const auto writer = ProgressWriter::Create(folder.path(), 1, 2, /*rank=*/3);
   CARAVAN_ASSERT_OK(writer);
-  (*writer)->Set(17, EnginePhase::kSend);
+  (*writer)->SetStep(17);
+  (*writer)->SetPhase(EnginePhase::kSend);
   std::ofstream(folder.path() + "/99.progress") << "not a page";
   std::ofstream(folder.path() + "/x.progress") << "not even a pid";
   std::ofstream(folder.path() + "/notes.txt") << "nothing";

@@ -31,7 +31,8 @@ int main() {
       Number(caravan::kEpochVariable),
       static_cast<int>(Number(caravan::kRankVariable)));
   if (!page.ok()) return 7;
-  (*page)->Set(/*step=*/42, caravan::EnginePhase::kCompute);
+  (*page)->SetStep(42);
+  (*page)->SetPhase(caravan::EnginePhase::kCompute);
   std::fprintf(stderr, "the test engine works\n");
   while (true) pause();
 }

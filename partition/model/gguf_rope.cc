@@ -23,6 +23,10 @@ constexpr double kTolerance = 1e-4;
 
 absl::Status ReadLinear(const GgufFile& file, absl::string_view factor_key,
                         ModelSpec& spec) {
+  if (!file.Has(factor_key)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file.path(), ": no metadata key \"", factor_key, "\""));
+  }
   CARAVAN_ASSIGN_OR_RETURN(spec.rope.factor, file.Float(factor_key));
   if (spec.rope.factor == 1.0) return absl::OkStatus();
   spec.rope.scaling = RopeScaling::kLinear;

@@ -1,5 +1,6 @@
 #include "partition/model/gguf_file.h"
 
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -124,6 +125,9 @@ struct Refusal {
   Code code;
   std::string fragment;
 };
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
 
 std::string Cut(const GgufBuilder& builder, size_t from_end) {
   const std::string bytes = builder.Build();

@@ -1,5 +1,6 @@
 #include "partition/model/hf_config.h"
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -199,6 +200,9 @@ struct Refusal {
   Code code;
   std::string fragment;
 };
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
 
 std::vector<Refusal> Malformed() {
   const Code code = Code::kInvalidArgument;

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <limits>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -53,9 +54,13 @@ TEST(ModelSpecTest, CountsWhatTheTensorsHold) {
 }
 
 struct Refusal {
+  std::string name;
   std::string field;
   std::function<void(ModelSpec&)> spoil;
 };
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
 
 class ModelSpecRefusalTest : public ::testing::TestWithParam<Refusal> {};
 
@@ -71,28 +76,37 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 INSTANTIATE_TEST_SUITE_P(
     All, ModelSpecRefusalTest,
     ::testing::ValuesIn(std::vector<Refusal>{
-        {"vocab_size", [](ModelSpec& s) { s.vocab_size = 0; }},
-        {"vocab_size", [](ModelSpec& s) { s.vocab_size = int64_t{1} << 40; }},
-        {"hidden_size", [](ModelSpec& s) { s.hidden_size = -1; }},
-        {"intermediate_size", [](ModelSpec& s) { s.intermediate_size = 0; }},
-        {"num_layers", [](ModelSpec& s) { s.num_layers = 1 << 20; }},
-        {"num_heads", [](ModelSpec& s) { s.num_heads = 0; }},
-        {"num_kv_heads", [](ModelSpec& s) { s.num_kv_heads = 0; }},
-        {"num_kv_heads", [](ModelSpec& s) { s.num_kv_heads = 5; }},
-        {"head_dim", [](ModelSpec& s) { s.head_dim = 127; }},
-        {"max_positions", [](ModelSpec& s) { s.max_positions = 0; }},
-        {"rms_norm_epsilon", [](ModelSpec& s) { s.rms_norm_epsilon = 0; }},
-        {"rms_norm_epsilon", [](ModelSpec& s) { s.rms_norm_epsilon = kNaN; }},
-        {"rope.theta", [](ModelSpec& s) { s.rope.theta = kNaN; }},
-        {"rope.theta", [](ModelSpec& s) { s.rope.theta = 0; }},
-        {"rope.factor",
+        {"vocab_zero", "vocab_size", [](ModelSpec& s) { s.vocab_size = 0; }},
+        {"vocab_huge", "vocab_size",
+         [](ModelSpec& s) { s.vocab_size = int64_t{1} << 40; }},
+        {"hidden_negative", "hidden_size",
+         [](ModelSpec& s) { s.hidden_size = -1; }},
+        {"mlp_zero", "intermediate_size",
+         [](ModelSpec& s) { s.intermediate_size = 0; }},
+        {"layers_huge", "num_layers",
+         [](ModelSpec& s) { s.num_layers = 1 << 20; }},
+        {"heads_zero", "num_heads", [](ModelSpec& s) { s.num_heads = 0; }},
+        {"kv_heads_zero", "num_kv_heads",
+         [](ModelSpec& s) { s.num_kv_heads = 0; }},
+        {"kv_heads_odd", "num_kv_heads",
+         [](ModelSpec& s) { s.num_kv_heads = 5; }},
+        {"head_dim_odd", "head_dim", [](ModelSpec& s) { s.head_dim = 127; }},
+        {"positions_zero", "max_positions",
+         [](ModelSpec& s) { s.max_positions = 0; }},
+        {"epsilon_zero", "rms_norm_epsilon",
+         [](ModelSpec& s) { s.rms_norm_epsilon = 0; }},
+        {"epsilon_nan", "rms_norm_epsilon",
+         [](ModelSpec& s) { s.rms_norm_epsilon = kNaN; }},
+        {"theta_nan", "rope.theta", [](ModelSpec& s) { s.rope.theta = kNaN; }},
+        {"theta_zero", "rope.theta", [](ModelSpec& s) { s.rope.theta = 0; }},
+        {"linear_factor", "rope.factor",
          [](ModelSpec& s) {
            s.rope.scaling = RopeScaling::kLinear;
            s.rope.factor = 0.5;
          }},
-        {"rope.original_max_positions",
+        {"dynamic_original", "rope.original_max_positions",
          [](ModelSpec& s) { s.rope.scaling = RopeScaling::kDynamic; }},
-        {"rope.high_frequency_factor",
+        {"llama3_factors", "rope.high_frequency_factor",
          [](ModelSpec& s) {
            s.rope = {.scaling = RopeScaling::kLlama3,
                      .factor = 8,
@@ -100,16 +114,19 @@ INSTANTIATE_TEST_SUITE_P(
                      .high_frequency_factor = 4,
                      .original_max_positions = 8192};
          }},
-        {"head_dim",
+        {"dynamic_head_dim", "head_dim",
          [](ModelSpec& s) {
            s.head_dim = 2;
            s.rope = {.scaling = RopeScaling::kDynamic,
                      .factor = 2,
                      .original_max_positions = 2048};
          }},
-        {"bos_token", [](ModelSpec& s) { s.bos_token = 32000; }},
-        {"eos_token", [](ModelSpec& s) { s.eos_tokens = {2, -1}; }},
-    }));
+        {"bos", "bos_token", [](ModelSpec& s) { s.bos_token = 32000; }},
+        {"eos", "eos_token", [](ModelSpec& s) { s.eos_tokens = {2, -1}; }},
+    }),
+    [](const ::testing::TestParamInfo<Refusal>& info) {
+      return info.param.name;
+    });
 
 }  // namespace
 }  // namespace caravan::partition

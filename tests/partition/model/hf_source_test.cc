@@ -1,0 +1,430 @@
+#include "partition/model/hf_source.h"
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/partition/model/checkpoint_builder.h"
+#include "tests/partition/model/temporary_folder.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::partition {
+namespace {
+
+using ::caravan::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Code = absl::StatusCode;
+using Json = nlohmann::json;
+
+constexpr char kSingle[] = "model.safetensors";
+constexpr char kIndex[] = "model.safetensors.index.json";
+const std::string kMatrix = LayerTensor(1, kDown);  // (48, 50)
+
+SafetensorsBuilder AllTensors(const ModelSpec& spec) {
+  SafetensorsBuilder builder;
+  for (const NamedShape& shape : ExpectedTensors(spec)) {
+    builder.Patterned(shape, spec.dtype);
+  }
+  return builder;
+}
+
+void WriteSingle(const TemporaryFolder& folder, const ModelSpec& spec) {
+  folder.Write("config.json", ConfigJson(spec).dump());
+  folder.Write(kSingle, AllTensors(spec).Build());
+}
+
+struct Shards {
+  Json weight_map;
+  std::map<std::string, SafetensorsBuilder> files;
+};
+
+// Tensors dealt out to three files.
+Shards ThreeShards(const ModelSpec& spec) {
+  Shards shards;
+  int next = 0;
+  for (const NamedShape& shape : ExpectedTensors(spec)) {
+    const std::string file =
+        "part-" + std::to_string(next++ % 3) + ".safetensors";
+    shards.files[file].Patterned(shape, spec.dtype);
+    shards.weight_map[shape.name] = file;
+  }
+  return shards;
+}
+
+void WriteShards(const TemporaryFolder& folder, const Shards& shards) {
+  for (const auto& [name, builder] : shards.files) {
+    folder.Write(name, builder.Build());
+  }
+  folder.Write(kIndex, Json({{"metadata", {{"total_size", 1}}},
+                             {"weight_map", shards.weight_map}})
+                           .dump());
+}
+
+std::unique_ptr<ModelSource> Open(const TemporaryFolder& folder) {
+  auto source = OpenHfSource(folder.path());
+  CARAVAN_EXPECT_OK(source);
+  return source.ok() ? *std::move(source) : nullptr;
+}
+
+void ExpectAllPatterns(const ModelSource& source, const ModelSpec& spec) {
+  for (const NamedShape& shape : ExpectedTensors(spec)) {
+    const TensorSlice whole = {0, shape.rows, 0, shape.cols};
+    EXPECT_EQ(ReadFloats(source, shape.name, whole),
+              PatternFloats(shape.name, whole))
+        << shape.name;
+  }
+}
+
+TEST(HfSourceTest, ReadsEveryElementType) {
+  for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    const TemporaryFolder folder;
+    ModelSpec spec = SmallSpec();
+    spec.dtype = dtype;
+    WriteSingle(folder, spec);
+    const auto source = Open(folder);
+    ASSERT_NE(source, nullptr);
+    EXPECT_EQ(source->spec().dtype, dtype);
+    ExpectAllPatterns(*source, spec);
+  }
+}
+
+TEST(HfSourceTest, ReadsSlicesAndNothingElse) {
+  const TemporaryFolder folder;
+  ModelSpec spec = SmallSpec();
+  spec.dtype = DType::kBFloat16;
+  WriteSingle(folder, spec);
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  EXPECT_EQ(source->BytesRead(), 0);  // headers only
+  int64_t expected = 0;
+  for (const TensorSlice& slice :
+       std::vector<TensorSlice>{{0, 48, 0, 50},    // all
+                                {7, 20, 0, 50},    // rows
+                                {0, 48, 13, 29},   // columns
+                                {5, 9, 49, 50},    // both
+                                {47, 48, 49, 50},  // the last element
+                                {3, 3, 0, 50},     // none
+                                {0, 48, 8, 8}}) {
+    EXPECT_EQ(ReadFloats(*source, kMatrix, slice),
+              PatternFloats(kMatrix, slice));
+    expected += slice.count() * 2;
+    EXPECT_EQ(source->BytesRead(), expected);
+  }
+}
+
+TEST(HfSourceTest, ReadsShards) {
+  const TemporaryFolder folder;
+  const ModelSpec spec = SmallSpec();
+  folder.Write("config.json", ConfigJson(spec).dump());
+  WriteShards(folder, ThreeShards(spec));
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  ExpectAllPatterns(*source, spec);
+}
+
+TEST(HfSourceTest, TypesAreThoseOfTheFile) {
+  const TemporaryFolder folder;
+  const ModelSpec spec = SmallSpec();
+  folder.Write("config.json", ConfigJson(spec).dump());  // float32
+  SafetensorsBuilder builder;
+  for (const NamedShape& shape : ExpectedTensors(spec)) {
+    builder.Patterned(shape, shape.rows == 1       ? DType::kFloat32
+                             : shape.name == kHead ? DType::kBFloat16
+                                                   : DType::kFloat16);
+  }
+  folder.Write(kSingle, builder.Build());
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  EXPECT_EQ(source->spec().dtype, DType::kFloat16);
+  EXPECT_EQ(source->Find(kFinalNorm)->dtype, DType::kFloat32);
+  EXPECT_EQ(source->Find(kHead)->dtype, DType::kBFloat16);
+  ExpectAllPatterns(*source, spec);
+}
+
+TEST(HfSourceTest, TiedEmbeddingsHaveNoHead) {
+  const TemporaryFolder folder;
+  ModelSpec spec = SmallSpec();
+  SafetensorsBuilder with_head = AllTensors(spec);
+  spec.tied_embeddings = true;
+  folder.Write("config.json", ConfigJson(spec).dump());
+  for (const std::string& file :
+       {with_head.Build(), AllTensors(spec).Build()}) {
+    folder.Write(kSingle, file);
+    const auto source = Open(folder);
+    ASSERT_NE(source, nullptr);
+    EXPECT_TRUE(source->spec().tied_embeddings);
+    EXPECT_THAT(source->Find(kHead), StatusIs(Code::kNotFound));
+    ExpectAllPatterns(*source, spec);
+  }
+}
+
+TEST(HfSourceTest, OldFilesMayHoldRopeFrequencies) {
+  const TemporaryFolder folder;
+  const ModelSpec spec = SmallSpec();
+  folder.Write("config.json", ConfigJson(spec).dump());
+  SafetensorsBuilder builder = AllTensors(spec);
+  const std::string name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+  builder.Tensor(name, "F32", {4}, std::string(16, 'x'));
+  folder.Write(kSingle, builder.Build());
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  EXPECT_THAT(source->Find(name), StatusIs(Code::kNotFound));
+}
+
+TEST(HfSourceTest, GenerationConfigAddsEndTokens) {
+  const TemporaryFolder folder;
+  WriteSingle(folder, SmallSpec());
+  folder.Write("generation_config.json", R"({"eos_token_id": [2, 9]})");
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  EXPECT_THAT(source->spec().eos_tokens, ElementsAre(2, 9));
+}
+
+TEST(HfSourceTest, FingerprintTellsCheckpointsApart) {
+  const ModelSpec spec = SmallSpec();
+  const auto fingerprint =
+      [&](const std::function<void(const TemporaryFolder&)>& change) {
+        const TemporaryFolder folder;
+        WriteSingle(folder, spec);
+        change(folder);
+        const auto source = Open(folder);
+        return source == nullptr ? "" : source->Fingerprint();
+      };
+  const std::string original = fingerprint([](const TemporaryFolder&) {});
+  EXPECT_EQ(original.size(), 64u);
+  EXPECT_EQ(fingerprint([](const TemporaryFolder&) {}), original);
+  EXPECT_NE(fingerprint([&](const TemporaryFolder& folder) {
+              Json config = ConfigJson(spec);
+              config["rope_theta"] = 20000;
+              folder.Write("config.json", config.dump());
+            }),
+            original);
+  EXPECT_NE(fingerprint([](const TemporaryFolder& folder) {
+              folder.Write("generation_config.json", "{}");
+            }),
+            original);
+  EXPECT_NE(fingerprint([&](const TemporaryFolder& folder) {
+              ModelSpec half = spec;
+              half.dtype = DType::kFloat16;
+              folder.Write(kSingle, AllTensors(half).Build());
+            }),
+            original);
+}
+
+TEST(HfSourceTest, RefusesMisuse) {
+  const TemporaryFolder folder;
+  WriteSingle(folder, SmallSpec());
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  std::vector<std::byte> out(4);
+  EXPECT_THAT(source->Read("none", {0, 1, 0, 1}, absl::MakeSpan(out)),
+              StatusIs(Code::kNotFound));
+  EXPECT_THAT(source->Read(kMatrix, {0, 49, 0, 1}, absl::MakeSpan(out)),
+              StatusIs(Code::kInvalidArgument, HasSubstr("not inside")));
+  EXPECT_THAT(source->Read(kMatrix, {0, 2, 0, 1}, absl::MakeSpan(out)),
+              StatusIs(Code::kInvalidArgument, HasSubstr("8 bytes")));
+}
+
+TEST(HfSourceTest, FileCutShortAfterOpeningIsDataLoss) {
+  const TemporaryFolder folder;
+  WriteSingle(folder, SmallSpec());
+  const auto source = Open(folder);
+  ASSERT_NE(source, nullptr);
+  std::filesystem::resize_file(folder.Path(kSingle), 5000);
+  std::vector<std::byte> out(48 * 50 * 4);
+  EXPECT_THAT(
+      source->Read(kMatrix, {0, 48, 0, 50}, absl::MakeSpan(out)),
+      StatusIs(Code::kDataLoss, AllOf(HasSubstr(kSingle), HasSubstr(kMatrix))));
+}
+
+struct Refusal {
+  std::string name;
+  std::function<void(const TemporaryFolder&)> spoil;  // a good folder
+  Code code;
+  std::string file;
+  std::string fragment;
+};
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
+
+// The good folder's model.safetensors, changed.
+std::function<void(const TemporaryFolder&)> Tensors(
+    const std::function<void(SafetensorsBuilder&)>& change) {
+  return [change](const TemporaryFolder& folder) {
+    SafetensorsBuilder builder = AllTensors(SmallSpec());
+    change(builder);
+    folder.Write(kSingle, builder.Build());
+  };
+}
+
+// In place of model.safetensors, shards, changed.
+std::function<void(const TemporaryFolder&)> Sharded(
+    const std::function<void(Shards&)>& change) {
+  return [change](const TemporaryFolder& folder) {
+    std::filesystem::remove(folder.Path(kSingle));
+    Shards shards = ThreeShards(SmallSpec());
+    change(shards);
+    WriteShards(folder, shards);
+  };
+}
+
+std::function<void(const TemporaryFolder&)> IndexText(const std::string& text) {
+  return [text](const TemporaryFolder& folder) {
+    std::filesystem::remove(folder.Path(kSingle));
+    folder.Write(kIndex, text);
+  };
+}
+
+std::function<void(const TemporaryFolder&)> Config(
+    const std::function<void(Json&)>& change) {
+  return [change](const TemporaryFolder& folder) {
+    Json config = ConfigJson(SmallSpec());
+    change(config);
+    folder.Write("config.json", config.dump());
+  };
+}
+
+std::vector<Refusal> Refusals() {
+  const Code invalid = Code::kInvalidArgument;
+  const std::string norm(kFinalNorm);
+  const std::string head(kHead);
+  return {
+      {"no_config",
+       [](const TemporaryFolder& folder) {
+         std::filesystem::remove(folder.Path("config.json"));
+       },
+       Code::kNotFound, "config.json", "No such file"},
+      {"config_huge",
+       [](const TemporaryFolder& folder) {
+         folder.Write("config.json", "{" + std::string(2 << 20, ' ') + "}");
+       },
+       invalid, "config.json", "too large"},
+      {"config_malformed", Config([](Json& c) { c["vocab_size"] = "x"; }),
+       invalid, "config.json", "vocab_size"},
+      {"config_unsupported", Config([](Json& c) { c["hidden_act"] = "gelu"; }),
+       Code::kUnimplemented, "config.json", "hidden_act"},
+      {"generation_config",
+       [](const TemporaryFolder& folder) {
+         folder.Write("generation_config.json", R"({"eos_token_id": "x"})");
+       },
+       invalid, "generation_config.json", "eos_token_id"},
+      {"no_weights",
+       [](const TemporaryFolder& folder) {
+         std::filesystem::remove(folder.Path(kSingle));
+       },
+       Code::kNotFound, "", "no weights"},
+      {"pytorch_only",
+       [](const TemporaryFolder& folder) {
+         std::filesystem::remove(folder.Path(kSingle));
+         folder.Write("pytorch_model.bin", "x");
+       },
+       Code::kNotFound, "", ".bin files are not read"},
+      {"weights_malformed",
+       [](const TemporaryFolder& folder) { folder.Write(kSingle, "short"); },
+       Code::kDataLoss, kSingle, "header length"},
+      {"weights_are_a_folder",
+       [](const TemporaryFolder& folder) {
+         std::filesystem::remove(folder.Path(kSingle));
+         std::filesystem::create_directory(folder.Path(kSingle));
+       },
+       invalid, kSingle, "not a regular file"},
+      {"layers_more", Config([](Json& c) { c["num_hidden_layers"] = 3; }),
+       invalid, "", "model.layers.2.input_layernorm.weight\" is missing"},
+      {"layers_fewer", Config([](Json& c) { c["num_hidden_layers"] = 1; }),
+       invalid, "", "model.layers.1.input_layernorm.weight\" is not part"},
+      {"vocabulary_differs", Config([](Json& c) { c["vocab_size"] = 38; }),
+       invalid, "",
+       "model.embed_tokens.weight\" has the shape (37, 48), must be (38, 48)"},
+      {"transposed", Tensors([](SafetensorsBuilder& b) {
+         b.header[kMatrix]["shape"] = {50, 48};
+       }),
+       invalid, "", kMatrix + "\" has the shape (50, 48)"},
+      {"bias", Tensors([](SafetensorsBuilder& b) {
+         b.Tensor("model.layers.0.self_attn.q_proj.bias", "F32", {48},
+                  std::string(192, 'x'));
+       }),
+       invalid, "", "self_attn.q_proj.bias\" is not part"},
+      {"head_missing",
+       [](const TemporaryFolder& folder) {
+         ModelSpec spec = SmallSpec();
+         spec.tied_embeddings = true;
+         folder.Write(kSingle, AllTensors(spec).Build());
+       },
+       invalid, "", "lm_head.weight\" is missing"},
+      {"quantized", Tensors([norm](SafetensorsBuilder& b) {
+         b.header[norm]["dtype"] = "I8";
+       }),
+       Code::kUnimplemented, kSingle, norm},
+      {"index_malformed", IndexText("{"), invalid, kIndex, "not valid JSON"},
+      {"index_key_twice", IndexText(R"({"weight_map": {"a": "b.safetensors",
+                                    "a": "b.safetensors"}})"),
+       invalid, kIndex, "\"a\" occurs twice"},
+      {"index_no_map", IndexText("{}"), invalid, kIndex, "weight_map"},
+      {"index_number", IndexText(R"({"weight_map": {"a": 1}})"), invalid,
+       kIndex, "\"a\": the file must be a string"},
+      {"index_leads_out",
+       IndexText(R"({"weight_map": {"a": "../b.safetensors"}})"), invalid,
+       kIndex, "../b.safetensors"},
+      {"index_absolute",
+       IndexText(R"({"weight_map": {"a": "/b.safetensors"}})"), invalid, kIndex,
+       "/b.safetensors"},
+      {"index_other_kind", IndexText(R"({"weight_map": {"a": "b.bin"}})"),
+       invalid, kIndex, "b.bin"},
+      {"shard_missing",
+       Sharded([](Shards& s) { s.files.erase("part-1.safetensors"); }),
+       Code::kNotFound, "part-1.safetensors", "No such file"},
+      {"shard_malformed",
+       Sharded([](Shards& s) { s.files["part-1.safetensors"].data += "x"; }),
+       invalid, "part-1.safetensors", "last tensor ends"},
+      {"tensor_not_in_shard",
+       Sharded([](Shards& s) { s.weight_map["x"] = "part-0.safetensors"; }),
+       invalid, kIndex, "\"x\" is not in part-0.safetensors"},
+      {"tensor_not_listed",
+       Sharded([norm](Shards& s) { s.weight_map.erase(norm); }), invalid,
+       kIndex, "model.norm.weight\" is in"},
+      {"tensor_listed_elsewhere", Sharded([head](Shards& s) {
+         s.weight_map[head] = s.weight_map[head] == "part-0.safetensors"
+                                  ? "part-1.safetensors"
+                                  : "part-0.safetensors";
+       }),
+       invalid, kIndex, "but listed in"},
+      {"tensor_in_two_shards", Sharded([norm](Shards& s) {
+         for (auto& [file, builder] : s.files) {
+           if (!builder.header.contains(norm)) {
+             builder.Tensor(norm, "F32", {48}, std::string(192, 'x'));
+           }
+         }
+       }),
+       invalid, ".safetensors", "model.norm.weight\" is"},
+  };
+}
+
+class HfSourceRefusalTest : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(HfSourceRefusalTest, NamesFileAndReason) {
+  const TemporaryFolder folder;
+  WriteSingle(folder, SmallSpec());
+  CARAVAN_ASSERT_OK(OpenHfSource(folder.path()));
+  GetParam().spoil(folder);
+  EXPECT_THAT(OpenHfSource(folder.path()),
+              StatusIs(GetParam().code, AllOf(HasSubstr(folder.path()),
+                                              HasSubstr(GetParam().file),
+                                              HasSubstr(GetParam().fragment))));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HfSourceRefusalTest,
+                         ::testing::ValuesIn(Refusals()),
+                         [](const ::testing::TestParamInfo<Refusal>& info) {
+                           return info.param.name;
+                         });
+
+}  // namespace
+}  // namespace caravan::partition

@@ -18,23 +18,36 @@ constexpr size_t kMaxTextBytes = size_t{256} << 20;
 
 }  // namespace
 
-absl::Status AddToken(AddedToken token, TokenizerParts* parts) {
-  if (token.id < 0 || token.id >= kMaxVocabulary) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("added token \"", absl::Utf8SafeCHexEscape(token.spelling),
-                     "\" has id ", token.id, "; ids end at ", kMaxVocabulary));
+absl::Status AddTokens(absl::Span<const AddedToken> tokens,
+                       TokenizerParts* parts) {
+  absl::flat_hash_map<int32_t, size_t> by_id;
+  absl::flat_hash_map<std::string, size_t> by_spelling;
+  for (size_t i = 0; i < parts->added_tokens.size(); ++i) {
+    by_id.try_emplace(parts->added_tokens[i].id, i);
+    by_spelling.try_emplace(parts->added_tokens[i].spelling, i);
   }
-  if (static_cast<size_t>(token.id) >= parts->token_bytes.size()) {
-    parts->token_bytes.resize(token.id + 1);
-  }
-  parts->token_bytes[token.id] = token.spelling;
-  for (AddedToken& known : parts->added_tokens) {
-    if (known.id == token.id || known.spelling == token.spelling) {
-      known = std::move(token);
-      return absl::OkStatus();
+  for (const AddedToken& token : tokens) {
+    if (token.id < 0 || token.id >= kMaxVocabulary) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "added token \"", absl::CHexEscape(token.spelling), "\" has id ",
+          token.id, "; ids end at ", kMaxVocabulary));
+    }
+    if (static_cast<size_t>(token.id) >= parts->token_bytes.size()) {
+      parts->token_bytes.resize(token.id + 1);
+    }
+    parts->token_bytes[token.id] = token.spelling;
+    const auto same_id = by_id.find(token.id);
+    const auto same_spelling = by_spelling.find(token.spelling);
+    if (same_id != by_id.end()) {
+      parts->added_tokens[same_id->second] = token;
+    } else if (same_spelling != by_spelling.end()) {
+      parts->added_tokens[same_spelling->second] = token;
+    } else {
+      by_id.emplace(token.id, parts->added_tokens.size());
+      by_spelling.emplace(token.spelling, parts->added_tokens.size());
+      parts->added_tokens.push_back(token);
     }
   }
-  parts->added_tokens.push_back(std::move(token));
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -31,10 +32,11 @@ struct TokenizerParts {
   bool strips_leading_space = false;
 };
 
-// Puts `token` among the added ones and its spelling into token_bytes, which
-// grows as needed; one of equal id or spelling gives way. kInvalidArgument: an
-// id that no vocabulary has.
-absl::Status AddToken(AddedToken token, TokenizerParts* parts);
+// Puts `tokens` among the added ones and their spellings into token_bytes,
+// which grows as needed; those that are there with equal id or spelling give
+// way. kInvalidArgument: an id that no vocabulary has.
+absl::Status AddTokens(absl::Span<const AddedToken> tokens,
+                       TokenizerParts* parts);
 
 class ComposedTokenizer final : public Tokenizer {
  public:

@@ -1,5 +1,3 @@
-#include <sys/stat.h>
-
 #include <string>
 #include <utility>
 
@@ -8,21 +6,23 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "coordinator/text/composed_tokenizer.h"
+#include "coordinator/text/folder.h"
+#include "coordinator/text/gguf_tokenizer.h"
+#include "coordinator/text/segment_encoder.h"
+#include "coordinator/text/sentencepiece_file.h"
+#include "coordinator/text/sentencepiece_model.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/tokenizer_config.h"
 #include "coordinator/text/tokenizer_json.h"
 #include "partition/model/file.h"
+#include "partition/model/gguf_file.h"
 
 namespace caravan::coordinator {
 namespace {
 
 // Llama 3's, with merges as pairs, is 17 MB.
 constexpr int64_t kMaxTokenizerJsonBytes = 64 << 20;
-
-bool IsFolder(absl::string_view path) {
-  struct stat info;
-  return ::stat(std::string(path).c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
+constexpr int64_t kMaxTokenizerModelBytes = 64 << 20;
 
 // -1: nothing is spelled so.
 int IdOf(const TokenizerParts& parts, absl::string_view spelling) {
@@ -52,31 +52,66 @@ absl::StatusOr<TokenizerParts> LoadJson(absl::string_view text,
   return parts;
 }
 
+absl::StatusOr<TokenizerParts> LoadSentencePiece(
+    absl::string_view bytes, const TokenizerConfig& config) {
+  CARAVAN_ASSIGN_OR_RETURN(SentencePieceFile file,
+                           ReadSentencePieceFile(bytes));
+  // Since "legacy": false the prefix stands at the start of a text only.
+  if (file.vocabulary.dummy_prefix == DummyPrefix::kAlways &&
+      !config.legacy.value_or(true)) {
+    file.vocabulary.dummy_prefix = DummyPrefix::kFirst;
+  }
+  CARAVAN_ASSIGN_OR_RETURN(TokenizerParts parts,
+                           SentencePieceParts(std::move(file.vocabulary)));
+  parts.bos_token = file.bos_token;
+  parts.eos_token = file.eos_token;
+  parts.adds_bos = config.adds_bos.value_or(true);
+  CARAVAN_RETURN_IF_ERROR(AddTokens(config.added_tokens, &parts));
+  SetEnds(config, &parts);
+  return parts;
+}
+
+// Reads folder/name if it is there, and has `load` make a tokenizer of it.
+template <typename Load>
+absl::StatusOr<TokenizerParts> LoadFile(const std::string& path,
+                                        int64_t max_bytes, Load load) {
+  CARAVAN_ASSIGN_OR_RETURN(const std::string bytes,
+                           partition::ReadWholeFile(path, max_bytes));
+  absl::StatusOr<TokenizerParts> parts = load(bytes);
+  if (!parts.ok()) return Annotate(parts.status(), path);
+  return parts;
+}
+
 absl::StatusOr<TokenizerParts> LoadFolder(absl::string_view folder) {
   CARAVAN_ASSIGN_OR_RETURN(const TokenizerConfig config,
                            ReadTokenizerConfig(folder));
-  const std::string json_path = absl::StrCat(folder, "/tokenizer.json");
-  absl::StatusOr<std::string> json =
-      partition::ReadWholeFile(json_path, kMaxTokenizerJsonBytes);
-  if (json.ok()) {
-    absl::StatusOr<TokenizerParts> parts = LoadJson(*json, config);
-    if (!parts.ok()) return Annotate(parts.status(), json_path);
-    return parts;
-  }
-  if (!absl::IsNotFound(json.status())) return json.status();
+  absl::StatusOr<TokenizerParts> parts =
+      LoadFile(absl::StrCat(folder, "/tokenizer.json"), kMaxTokenizerJsonBytes,
+               [&](const std::string& text) { return LoadJson(text, config); });
+  if (!absl::IsNotFound(parts.status())) return parts;
+  parts = LoadFile(absl::StrCat(folder, "/tokenizer.model"),
+                   kMaxTokenizerModelBytes, [&](const std::string& bytes) {
+                     return LoadSentencePiece(bytes, config);
+                   });
+  if (!absl::IsNotFound(parts.status())) return parts;
   return absl::NotFoundError(absl::StrCat(
       folder, " has neither a tokenizer.json nor a tokenizer.model"));
+}
+
+absl::StatusOr<TokenizerParts> LoadGguf(absl::string_view path) {
+  CARAVAN_ASSIGN_OR_RETURN(const auto file, partition::GgufFile::Open(path));
+  absl::StatusOr<TokenizerParts> parts = ReadGgufTokenizer(*file);
+  if (!parts.ok()) return Annotate(parts.status(), path);
+  return parts;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(
     absl::string_view model_path) {
-  if (!IsFolder(model_path)) {
-    return absl::UnimplementedError(
-        "the tokenizers of GGUF files are not read");
-  }
-  CARAVAN_ASSIGN_OR_RETURN(TokenizerParts parts, LoadFolder(model_path));
+  CARAVAN_ASSIGN_OR_RETURN(TokenizerParts parts, IsFolder(model_path)
+                                                     ? LoadFolder(model_path)
+                                                     : LoadGguf(model_path));
   // Without the token itself there is nothing to add.
   parts.adds_bos = parts.adds_bos && parts.bos_token >= 0;
   return std::make_unique<ComposedTokenizer>(std::move(parts));

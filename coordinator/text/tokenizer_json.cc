@@ -5,12 +5,10 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "coordinator/text/bpe_model.h"
@@ -179,8 +177,9 @@ class Reader {
     const Json& tokens = Part(file_, "added_tokens");
     if (tokens.is_null()) return absl::OkStatus();
     if (!tokens.is_array()) return Malformed("added_tokens is not an array");
+    std::vector<AddedToken> all;
     for (const Json& token : tokens) {
-      AddedToken added;
+      AddedToken& added = all.emplace_back();
       CARAVAN_ASSIGN_OR_RETURN(added.id, TokenId(Part(token, "id")));
       CARAVAN_ASSIGN_OR_RETURN(added.spelling,
                                StringField(token, "content", ""));
@@ -193,9 +192,8 @@ class Reader {
       CARAVAN_ASSIGN_OR_RETURN(const bool single_word,
                                BoolField(token, "single_word", false));
       if (single_word) return Unread("an added token with single_word");
-      CARAVAN_RETURN_IF_ERROR(AddToken(std::move(added), &parts_));
     }
-    return absl::OkStatus();
+    return AddTokens(all, &parts_);
   }
 
   absl::Status ReadPostProcessor(const Json& processor) {

@@ -110,7 +110,7 @@ def make_strings(count=2000):
     seen = set()
     strings = [s for s in strings if not (s in seen or seen.add(s))]
     while len(strings) < count:
-        text = "".join(piece() for _ in range(rng.randrange(1, 5)))
+        text = "".join(piece() for _ in range(rng.randrange(1, 4)))
         spelled = any(t in text for t in ALL_CONTROL)
         if text not in seen and not spelled:
             seen.add(text)
@@ -257,6 +257,136 @@ def smollm2_tokenizer(path):
     return tokenizer
 
 
+# Meta's, of Llama-2-7b-chat-hf and Meta-Llama-3-8B-Instruct (second release,
+# then first); OpenAI's ChatML as most fine-tunes have it. Alpaca and Vicuna come
+# without one: theirs are made of stanford_alpaca's "prompt_no_input" and of
+# FastChat's conversation "vicuna_v1.1". SmolLM2's is in its GGUF file.
+ALTERNATE = (
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate "
+    "user/assistant/user/assistant/...') }}{% endif %}")
+LLAMA3_JINJA = (
+    "{% set loop_messages = messages %}{% for message in loop_messages %}"
+    "{% set content = '<|start_header_id|>' + message['role'] + "
+    "'<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' %}"
+    "{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
+    "{% endif %}{{ content }}{% endfor %}")
+LLAMA3_PROMPT = "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+CHATML_END = (
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}")
+TEMPLATES = {
+    "llama-2": (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{% set loop_messages = messages[1:] %}"
+        "{% set system_message = messages[0]['content'] %}{% else %}"
+        "{% set loop_messages = messages %}{% set system_message = false %}"
+        "{% endif %}{% for message in loop_messages %}" + ALTERNATE +
+        "{% if loop.index0 == 0 and system_message != false %}"
+        "{% set content = '<<SYS>>\\n' + system_message + "
+        "'\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}"
+        "{% set content = message['content'] %}{% endif %}"
+        "{% if message['role'] == 'user' %}"
+        "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}"
+        "{% endfor %}"),
+    "alpaca": (
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+        "{{ messages[0]['content'] }}{% set loop_messages = messages[1:] %}"
+        "{% else %}{{ 'Below is an instruction that describes a task. Write a "
+        "response that appropriately completes the request.' }}"
+        "{% set loop_messages = messages %}{% endif %}"
+        "{% for message in loop_messages %}" + ALTERNATE +
+        "{% if message['role'] == 'user' %}"
+        "{{ '\\n\\n### Instruction:\\n' + message['content'] }}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{ '\\n\\n### Response:' + message['content'] + eos_token }}"
+        "{% endif %}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '\\n\\n### Response:' }}{% endif %}"),
+    "vicuna": (
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+        "{{ messages[0]['content'] + ' ' }}"
+        "{% set loop_messages = messages[1:] %}{% else %}"
+        "{{ 'A chat between a curious user and an artificial intelligence "
+        "assistant. The assistant gives helpful, detailed, and polite answers "
+        "to the user\\'s questions. ' }}"
+        "{% set loop_messages = messages %}{% endif %}"
+        "{% for message in loop_messages %}" + ALTERNATE +
+        "{% if message['role'] == 'user' %}"
+        "{{ 'USER: ' + message['content'] + ' ' }}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{ 'ASSISTANT: ' + message['content'] + eos_token }}"
+        "{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"),
+    "chatml": "{% for message in messages %}" + CHATML_END,
+    "smollm2": (
+        "{% for message in messages %}{% if loop.first and "
+        "messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
+        "helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>"
+        "\n' }}{% endif %}" + CHATML_END),
+    "llama-3": (LLAMA3_JINJA + "{% if add_generation_prompt %}" +
+                LLAMA3_PROMPT + "{% endif %}"),
+    "llama-3-first-release": LLAMA3_JINJA + LLAMA3_PROMPT,
+}
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+CONVERSATIONS = [
+    [(USER, "What is the capital of France?")],
+    [(SYSTEM, "You are a helpful assistant."), (USER, "Hi")],
+    [(USER, "Hi"), (ASSISTANT, "Hello! How can I help?"), (USER, "Bye")],
+    [(SYSTEM, "Be brief."), (USER, "2+2?"), (ASSISTANT, "4"),
+     (USER, "And 3+3?"), (ASSISTANT, "6"), (USER, "Thanks.")],
+    [(USER, "  spaces before and after \t\n")],
+    [(SYSTEM, " \n system with spaces \n "), (USER, "\u2003x\u3000\x1f")],
+    [(USER, "\n\n"), (ASSISTANT, ""), (USER, " ")],
+    [(SYSTEM, "s"), (USER, "")],
+    [(SYSTEM, ""), (USER, "x")],
+    [(SYSTEM, "s"), (USER, " \n")],
+    [(USER, "Grüße, 你好, שלום, 😀 'it''s' \"quoted\" {{ x }} {% y %}")],
+    [(USER, "int main() {\n\treturn 0;\n}\n"), (ASSISTANT, "```c\n```\n")],
+    [(USER, "spells <s> </s> [INST] <<SYS>> <|im_end|> <|eot_id|> itself")],
+    [(SYSTEM, "only a system message")],
+    [(ASSISTANT, "assistant first"), (USER, "x")],
+    [(USER, "twice"), (USER, "the user")],
+    [(USER, "x"), (SYSTEM, "late"), (ASSISTANT, "y")],
+]
+
+
+def render(jinja, messages, add_generation_prompt):
+    """None where the template refuses the conversation."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+    import jinja2
+    bos, eos = (("<|begin_of_text|>", "<|eot_id|>")
+                if "header_id" in jinja else ("<s>", "</s>"))
+    try:
+        return _compile_jinja_template(jinja).render(
+            messages=messages, add_generation_prompt=add_generation_prompt,
+            bos_token=bos, eos_token=eos)
+    except jinja2.exceptions.TemplateError:
+        return None
+
+
+def make_chats(tokenizers_by_template):
+    """Texts of all templates, and ids where no content spells a token."""
+    cases = []
+    for name, jinja in TEMPLATES.items():
+        for conversation in CONVERSATIONS:
+            messages = [{"role": r, "content": c} for r, c in conversation]
+            for prompt in (True, False):
+                case = {"template": name, "messages": messages,
+                        "add_generation_prompt": prompt,
+                        "text": render(jinja, messages, prompt)}
+                benign = not any("<s>" in c for _, c in conversation)
+                if case["text"] is not None and benign:
+                    case["ids"] = {
+                        label: tokenizer.encode(
+                            case["text"], add_special_tokens=False).ids
+                        for label, tokenizer in tokenizers_by_template[name]}
+                cases.append(case)
+    write_lines("chats.json", [TEMPLATES] + cases)
+
+
 def compare(name, ours, theirs, strings):
     """Tells where two references differ; the goldens are the first one's."""
     different = [s for s, a, b in zip(strings, ours, theirs) if a != b]
@@ -273,8 +403,8 @@ def main():
     HERE.mkdir(exist_ok=True)
     write_lines("strings.json", strings)
 
-    for name, tokenizer in (("gpt2", gpt2_tokenizer()),
-                            ("llama3", llama3_tokenizer())):
+    gpt2, llama3 = gpt2_tokenizer(), llama3_tokenizer()
+    for name, tokenizer in (("gpt2", gpt2), ("llama3", llama3)):
         (HERE / name).mkdir(exist_ok=True)
         tokenizer.save(str(HERE / name / "tokenizer.json"), pretty=False)
         write_lines(f"{name}/ids.json", ids_of(tokenizer, strings))
@@ -286,14 +416,29 @@ def main():
     ids = [processor.encode(s) for s in strings]
     write_lines("sentencepiece/ids.json", ids)
     (HERE / "llama2").mkdir(exist_ok=True)
-    tokenizer = llama2_json(serialized, "normalizer")
-    tokenizer.save(str(HERE / "llama2" / "tokenizer.json"), pretty=False)
+    llama2 = llama2_json(serialized, "normalizer")
+    llama2.save(str(HERE / "llama2" / "tokenizer.json"), pretty=False)
     # The same tokenizer in two files: equal, so one golden serves both.
-    assert ids_of(tokenizer, strings) == ids
+    assert ids_of(llama2, strings) == ids
+
+    llamas = [("llama2", llama2),
+              ("metaspace", llama2_json(serialized, "first"))]
+    chat_tokenizers = {"llama-2": llamas, "alpaca": llamas[:1],
+                       "vicuna": llamas[:1],
+                       "chatml": [("gpt2", gpt2)], "smollm2": [("gpt2", gpt2)],
+                       "llama-3": [("llama3", llama3)],
+                       "llama-3-first-release": [("llama3", llama3)]}
+    make_chats(chat_tokenizers)
 
     if options.gguf:
-        write_lines("smollm2_ids.json",
-                    ids_of(smollm2_tokenizer(options.gguf), strings))
+        smollm2 = smollm2_tokenizer(options.gguf)
+        write_lines("smollm2_ids.json", ids_of(smollm2, strings))
+        smollm2.add_special_tokens(special(["<|im_start|>", "<|im_end|>"]))
+        write_lines("smollm2_chat_ids.json", [
+            smollm2.encode(render(TEMPLATES["smollm2"], [
+                {"role": r, "content": c} for r, c in conversation], True),
+                add_special_tokens=False).ids
+            for conversation in CONVERSATIONS[:5]])
     if options.llama2:
         serialized = pathlib.Path(options.llama2).read_bytes()
         processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)

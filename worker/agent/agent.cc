@@ -157,6 +157,8 @@ absl::Status Agent::Impl::Run() {
   // Orphans of mpirun and orted come to this process.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   KillEverything();
+  LogInfo(absl::StrCat("node ", options_.node, " dials the coordinator ",
+                       options_.coordinator));
   absl::Duration backoff = kFirstBackoff;
   while (!events_.stop_requested()) {
     const Membership::End end = Attend();

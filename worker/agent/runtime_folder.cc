@@ -38,10 +38,25 @@ bool IsPlainPath(absl::string_view path) {
          });
 }
 
-absl::Status MakeFolder(const std::string& path) {
+// Whoever owns the parent could put another folder in our folder's place.
+absl::Status MakeParent(const std::string& path) {
   std::error_code error;
-  const fs::path parent = fs::path(path).parent_path();
+  const std::string parent = fs::path(path).parent_path().string();
   fs::create_directories(parent, error);
+  struct stat info = {};
+  if (stat(parent.c_str(), &info) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot make ", parent));
+  }
+  const bool trusted = info.st_uid == geteuid() || info.st_uid == 0;
+  const bool shared = (info.st_mode & 0022) != 0;
+  if (trusted && (!shared || (info.st_mode & S_ISVTX) != 0)) {
+    return absl::OkStatus();
+  }
+  return absl::PermissionDeniedError(absl::StrCat(
+      parent, " belongs to another user or can be changed by others"));
+}
+
+absl::Status MakeFolder(const std::string& path) {
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot make ", path));
   }
@@ -106,6 +121,7 @@ absl::StatusOr<std::unique_ptr<RuntimeFolder>> RuntimeFolder::Open(
         "the runtime folder's path must have at most ", kMaxPathBytes,
         " letters, digits or any of /._-+ : ", path));
   }
+  CARAVAN_RETURN_IF_ERROR(MakeParent(path));
   CARAVAN_RETURN_IF_ERROR(MakeFolder(path));
   CARAVAN_ASSIGN_OR_RETURN(UniqueFd lock, Lock(path));
   CARAVAN_ASSIGN_OR_RETURN(std::string identity, Identity(path));

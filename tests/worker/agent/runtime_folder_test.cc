@@ -57,6 +57,17 @@ TEST(RuntimeFolderTest, RefusesPathsThatOthersCannotTake) {
               StatusIs(absl::StatusCode::kPermissionDenied));
 }
 
+TEST(RuntimeFolderTest, RefusesAParentThatOthersCanChange) {
+  const TemporaryFolder temporary;
+  const std::string parent = temporary.path() + "/shared";
+  fs::create_directory(parent);
+  fs::permissions(parent, fs::perms::all);
+  EXPECT_THAT(RuntimeFolder::Open(parent + "/run"),
+              StatusIs(absl::StatusCode::kPermissionDenied));
+  fs::permissions(parent, fs::perms::all | fs::perms::sticky_bit);
+  EXPECT_THAT(RuntimeFolder::Open(parent + "/run"), IsOk());
+}
+
 TEST(RuntimeFolderTest, EpochsComeAndGo) {
   const TemporaryFolder temporary;
   const auto folder = RuntimeFolder::Open(temporary.path() + "/run");

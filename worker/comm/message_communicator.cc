@@ -11,6 +11,9 @@
 namespace caravan::worker {
 namespace {
 
+// Where both ways take about the same time: with 3 and 4 ranks on two cores, by
+// shared memory and by TCP, 32 KiB took 1.2 to 1.6 times as long by chunks, and
+// 1 MiB 1.3 to 2.3 times as long the other way.
 constexpr size_t kChunkThresholdBytes = 64 << 10;
 
 absl::Span<const std::byte> BytesOf(absl::Span<const float> values) {

@@ -43,6 +43,22 @@ TEST_P(MpiConformanceTest, AllCasesPassByTcp) {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, MpiConformanceTest, ::testing::Range(1, 7));
 
+// Ranks of other stages need the core.
+TEST(MpiWorldTest, WaitingCostsLittleAndIdlingNothing) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(auto run, MpiRun::Start(2, {CARAVAN_WAIT_RANK}));
+  for (int i = 0; i < 2; ++i) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const std::string line,
+                                 run->AwaitLine("cpu_ms=", absl::Seconds(30)));
+    int milliseconds = 0;
+    ASSERT_TRUE(
+        absl::SimpleAtoi(line.substr(line.find("cpu_ms=") + 7), &milliseconds))
+        << line;
+    EXPECT_LT(milliseconds, line.find("rank=0") == 0 ? 150 : 10) << line;
+  }
+  EXPECT_THAT(run->AwaitExit(absl::Seconds(30)), IsOkAndHolds(0))
+      << run->output();
+}
+
 // The processes of the ranks, once all of them reduce.
 std::map<int, pid_t> AwaitRanks(MpiRun& run, int ranks) {
   std::map<int, pid_t> pids;

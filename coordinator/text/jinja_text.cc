@@ -1,5 +1,6 @@
 #include "coordinator/text/jinja_text.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "absl/strings/ascii.h"

@@ -1,10 +1,14 @@
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/text/added_tokens.h"
 #include "coordinator/text/composed_tokenizer.h"
 #include "coordinator/text/folder.h"
 #include "coordinator/text/gguf_tokenizer.h"
@@ -33,16 +37,38 @@ int IdOf(const TokenizerParts& parts, absl::string_view spelling) {
   return -1;
 }
 
+// The config's word counts, then what is set already, then Llama 2's names.
+int EndToken(const TokenizerParts& parts, absl::string_view configured,
+             int already, absl::string_view llama2) {
+  const int id = IdOf(parts, configured);
+  if (id >= 0) return id;
+  return already >= 0 ? already : IdOf(parts, llama2);
+}
+
 void SetEnds(const TokenizerConfig& config, TokenizerParts* parts) {
-  const int bos = IdOf(*parts, config.bos);
-  if (bos >= 0) parts->bos_token = bos;
-  const int eos = IdOf(*parts, config.eos);
-  if (eos >= 0) parts->eos_token = eos;
+  parts->bos_token = EndToken(*parts, config.bos, parts->bos_token, "<s>");
+  parts->eos_token = EndToken(*parts, config.eos, parts->eos_token, "</s>");
+}
+
+// Those that the tokenizer's own file does not have yet.
+absl::Status AddMissingTokens(const TokenizerConfig& config,
+                              TokenizerParts* parts) {
+  std::vector<AddedToken> missing;
+  for (const AddedToken& token : config.added_tokens) {
+    const bool in_vocabulary =
+        static_cast<size_t>(token.id) < parts->token_bytes.size() &&
+        !parts->token_bytes[token.id].empty();
+    if (!in_vocabulary && IdOf(*parts, token.spelling) < 0) {
+      missing.push_back(token);
+    }
+  }
+  return AddTokens(missing, parts);
 }
 
 absl::StatusOr<TokenizerParts> LoadJson(absl::string_view text,
                                         const TokenizerConfig& config) {
   CARAVAN_ASSIGN_OR_RETURN(TokenizerParts parts, ReadTokenizerJson(text));
+  CARAVAN_RETURN_IF_ERROR(AddMissingTokens(config, &parts));
   SetEnds(config, &parts);
   // The Llama classes make their own post-processor of add_bos_token, with or
   // without the file's.

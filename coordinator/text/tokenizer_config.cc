@@ -1,5 +1,6 @@
 #include "coordinator/text/tokenizer_config.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -22,6 +23,8 @@ using Json = nlohmann::json;
 
 constexpr int64_t kMaxBytes = 16 << 20;
 constexpr int kMaxDepth = 16;
+// Checkpoints have up to some thousands.
+constexpr size_t kMaxAddedTokens = 1 << 14;
 
 // An empty object when there is no such file.
 absl::StatusOr<Json> ReadObject(absl::string_view folder,
@@ -160,6 +163,10 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view folder) {
   CollectSpecial(main, &special);
   CollectSpecial(map, &special);
   CARAVAN_RETURN_IF_ERROR(ReadAddedTokens(added, special, &tokens));
+  if (tokens.size() > kMaxAddedTokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        tokens.size(), " added tokens; there may be ", kMaxAddedTokens));
+  }
   for (auto& [id, token] : tokens) {
     config.added_tokens.push_back(std::move(token));
   }

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "coordinator/text/sentencepiece_file.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 #include "gmock/gmock.h"
 #include "tests/coordinator/text/text_goldens.h"
 #include "tests/partition/model/temporary_folder.h"
@@ -206,6 +208,26 @@ TEST(SentencePieceFileTest, RefusesWhatIsCutShortOrNoise) {
     noise.push_back(static_cast<char>(i * 37 % 251));
   EXPECT_FALSE(ReadSentencePieceFile(noise).ok());
   EXPECT_FALSE(ReadSentencePieceFile(std::string(1 << 16, '\xFF')).ok());
+}
+
+// Whatever a file says: a status or a tokenizer that works, and no crash.
+TEST(SentencePieceFileTest, BrokenFilesAreHarmless) {
+  const std::string whole =
+      ReadFileOrDie(GoldenPath("sentencepiece/tokenizer.model"));
+  std::mt19937 random(11);
+  for (int round = 0; round < 300; ++round) {
+    std::string bytes = whole;
+    for (int i = 0; i < 1 + round % 5; ++i) {
+      bytes[random() % bytes.size()] = static_cast<char>(random());
+    }
+    auto file = ReadSentencePieceFile(bytes);
+    if (!file.ok()) continue;
+    auto parts = SentencePieceParts(std::move(file->vocabulary));
+    if (!parts.ok()) continue;
+    const ComposedTokenizer tokenizer(*std::move(parts));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto ids, tokenizer.Encode("a é \n<s>"));
+    CARAVAN_EXPECT_OK(CheckUtf8(Decode(tokenizer, ids)));
+  }
 }
 
 std::string Message(int field, const std::string& payload) {

@@ -1,10 +1,12 @@
 #include "coordinator/text/tokenizer_json.h"
 
+#include <random>
 #include <string>
 
 #include "absl/strings/str_replace.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "tests/coordinator/text/text_goldens.h"
@@ -235,6 +237,26 @@ TEST_F(ChangedJsonTest, RefusesWhatIsNoTokenizer) {
         std::string("\xFF"), std::string(100000, '['), whole + "x",
         whole.substr(0, whole.size() / 2)}) {
     EXPECT_FALSE(ReadTokenizerJson(text).ok()) << text.substr(0, 40);
+  }
+}
+
+// Whatever a file says: a status or a tokenizer that works, and no crash.
+TEST_F(ChangedJsonTest, BrokenFilesAreHarmless) {
+  const std::string whole = ReadFileOrDie(GoldenPath("llama3/tokenizer.json"));
+  std::mt19937 random(13);
+  for (int round = 0; round < 150; ++round) {
+    std::string text = whole;
+    // Near the front stand the steps, behind it the vocabulary.
+    const size_t reach = round % 2 == 0 ? 2000 : text.size();
+    for (int i = 0; i < 1 + round % 3; ++i) {
+      text[random() % reach] = "0123456789\"{}[],:ax\\"[random() % 20];
+    }
+    auto parts = ReadTokenizerJson(text);
+    if (!parts.ok()) continue;
+    const ComposedTokenizer tokenizer(*std::move(parts));
+    const auto ids = tokenizer.Encode("a 12 é\n<|eot_id|>");
+    if (!ids.ok()) continue;
+    CARAVAN_EXPECT_OK(CheckUtf8(Decode(tokenizer, *ids)));
   }
 }
 

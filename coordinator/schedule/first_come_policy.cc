@@ -46,10 +46,10 @@ class Decider {
  private:
   enum class State { kIdle, kScheduled, kPreempted };
 
-  // Rows of a chunk after `prefix` that the budget left pays for: at least one.
+  // Rows of a chunk after `prefix` that the budget left pays for, rounded up.
   int64_t ChunkTokens(int64_t prefix, int64_t num_left) const {
-    const int64_t affordable = budget_ * kEqualPrefix / (kEqualPrefix + prefix);
-    return std::min(num_left, std::max<int64_t>(affordable, 1));
+    return std::min(num_left,
+                    CeilDivide(budget_ * kEqualPrefix, kEqualPrefix + prefix));
   }
 
   void Charge(int64_t num_tokens, int64_t prefix) {

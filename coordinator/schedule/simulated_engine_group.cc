@@ -1,6 +1,5 @@
 #include "coordinator/schedule/simulated_engine_group.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -11,8 +10,7 @@ SimulatedEngineGroup::SimulatedEngineGroup(SimulatedEngineGroupOptions options)
     : options_(std::move(options)),
       clock_(options_.clock != nullptr ? *options_.clock : RealClock()),
       engine_(options_.info, options_.vocabulary_size),
-      stage_free_at_(std::max(options_.info.num_stages, 1),
-                     absl::InfinitePast()),
+      pipeline_(options_.info.num_stages),
       thread_([this] { Run(); }) {}
 
 SimulatedEngineGroup::~SimulatedEngineGroup() {
@@ -95,7 +93,12 @@ absl::Status SimulatedEngineGroup::RunStep(const IssuedStep& next) {
   const absl::StatusOr<v1::StepResult> result =
       engine_.Execute(next.step, &shape);
   if (!result.ok()) return result.status();
-  if (!WaitUntil(Finish(next.arrival, shape))) {
+  // A step that only drops sequences passes in no time.
+  const absl::Duration work =
+      shape.num_rows == 0
+          ? absl::ZeroDuration()
+          : options_.per_step + options_.per_row * shape.num_rows;
+  if (!WaitUntil(pipeline_.Finish(next.arrival, work, shape.needs_step))) {
     return absl::CancelledError("simulated engines are stopped");
   }
   {
@@ -105,29 +108,6 @@ absl::Status SimulatedEngineGroup::RunStep(const IssuedStep& next) {
     num_blocks_used_ = engine_.num_blocks_used();
   }
   return options_.on_result ? options_.on_result(*result) : absl::OkStatus();
-}
-
-absl::Time SimulatedEngineGroup::Finish(absl::Time arrival,
-                                        const StepShape& shape) {
-  const absl::Duration work =
-      shape.num_rows == 0
-          ? absl::ZeroDuration()
-          : options_.per_step + options_.per_row * shape.num_rows;
-  absl::Time time = arrival;
-  if (shape.needs_step != 0) {
-    // Steps older than those kept are done.
-    const uint64_t first = steps_run() + 1 - finished_.size();
-    if (shape.needs_step >= first) {
-      time = std::max(time, finished_[shape.needs_step - first]);
-    }
-  }
-  for (absl::Time& free_at : stage_free_at_) {
-    time = std::max(time, free_at) + work;
-    free_at = time;
-  }
-  finished_.push_back(time);
-  if (finished_.size() > 2 * stage_free_at_.size() + 2) finished_.pop_front();
-  return time;
 }
 
 bool SimulatedEngineGroup::WaitUntil(absl::Time time) {

@@ -8,7 +8,6 @@
 #include <deque>
 #include <functional>
 #include <thread>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
@@ -17,6 +16,7 @@
 #include "caravan/v1/step.pb.h"
 #include "coordinator/schedule/engine_group.h"
 #include "coordinator/schedule/simulated_engine.h"
+#include "coordinator/schedule/simulated_pipeline.h"
 
 namespace caravan::coordinator {
 
@@ -71,15 +71,12 @@ class SimulatedEngineGroup final : public EngineGroup {
   bool NextStep(IssuedStep* next);
   // Executes it in its own time; an error ends the group.
   absl::Status RunStep(const IssuedStep& next);
-  // When the last stage will have done a step of this shape.
-  absl::Time Finish(absl::Time arrival, const StepShape& shape);
   bool WaitUntil(absl::Time time);  // false: stopped
 
   SimulatedEngineGroupOptions options_;
   Clock& clock_;
-  SimulatedEngine engine_;                 // of the thread
-  std::vector<absl::Time> stage_free_at_;  // of the thread
-  std::deque<absl::Time> finished_;        // of the thread: the latest steps
+  SimulatedEngine engine_;      // of the thread
+  SimulatedPipeline pipeline_;  // of the thread
 
   mutable absl::Mutex mutex_;
   std::deque<IssuedStep> queue_ ABSL_GUARDED_BY(mutex_);

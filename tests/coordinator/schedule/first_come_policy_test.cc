@@ -108,7 +108,7 @@ std::vector<Case> Cases() {
       {"NothingForWhoMayNotDecode", With({Waits(1, 15, 1)}), {}},
       {"DecodesBeforeOlderPrefills",
        With({Prefilling(1, 32, 100, 9), Decoding(2, 5, 1)}),
-       {.scheduled = {{2, 1, 0}, {1, 62, 0}}}},
+       {.scheduled = {{2, 1, 0}, {1, 63, 0}}}},
       {"DecodesAreBoundByTheBudgetToo",
        With(With({Decoding(1, 5, 1), Decoding(2, 5, 1), Decoding(3, 5, 1)}), 9,
             2),

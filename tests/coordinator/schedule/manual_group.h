@@ -4,13 +4,19 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/schedule/engine_group.h"
 #include "coordinator/schedule/scheduler.h"
 #include "coordinator/schedule/simulated_engine.h"
+#include "gtest/gtest.h"
+#include "tests/coordinator/schedule/recording_sink.h"
 #include "tests/coordinator/schedule/simulated_replica.h"
+#include "tests/support/status_matchers.h"
 
 namespace caravan::coordinator {
 
@@ -58,6 +64,37 @@ class ManualGroup final : public EngineGroup {
   SimulatedEngine engine_;
   std::vector<v1::Step> issued_;
   std::deque<v1::Step> unanswered_;
+};
+
+inline std::vector<int32_t> Counting(int64_t size) {
+  std::vector<int32_t> prompt(size);
+  std::iota(prompt.begin(), prompt.end(), 1);
+  return prompt;
+}
+
+// A scheduler whose engines run by hand.
+struct Bench {
+  explicit Bench(const EngineGroupInfo& info,
+                 const SchedulerOptions& options = {})
+      : group(info), scheduler(options) {
+    scheduler.OnEpochStarted(&group);
+  }
+
+  RequestId Submit(GenerationRequest request) {
+    sinks.push_back(std::make_shared<RecordingSink>());
+    const auto id = scheduler.Submit(std::move(request), sinks.back());
+    EXPECT_THAT(id, ::caravan::testing::IsOk());
+    return id.value_or(0);
+  }
+
+  const v1::Step& step(size_t number) const {
+    return group.issued().at(number - 1);
+  }
+  RecordingSink::Record record(size_t i) const { return sinks[i]->record(); }
+
+  ManualGroup group;  // outlives the scheduler
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  Scheduler scheduler;
 };
 
 }  // namespace caravan::coordinator

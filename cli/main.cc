@@ -13,12 +13,16 @@
 #include "cli/arguments.h"
 #include "cli/plan.h"
 #include "cli/relay.h"
+#include "cli/serve.h"
+#include "cli/status.h"
 #include "cli/version.h"
 
 namespace caravan::cli {
 namespace {
 
 constexpr char kExamples[] = R"(Examples:
+  caravan serve ./SmolLM2-135M-Instruct.Q4_1.gguf -tp 2 -pp 2
+      Serve a model with four engines on this machine.
   caravan plan llama-2-70b -tp 4 -pp 2 --device-memory 24GiB
       Show how a model would be laid over eight devices, and whether it fits.
 `caravan COMMAND --help` tells more about each command.)";
@@ -34,6 +38,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   AddAgentCommand(app, exit_code);
   AddPlanCommand(app, exit_code);
+  AddServeCommand(app, exit_code);
+  AddStatusCommand(app, exit_code);
   AddVersionCommand(app, exit_code);
 
   if (argc <= 1) {

@@ -1,0 +1,130 @@
+#include "cli/serve_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "cli/byte_size.h"
+
+namespace caravan::cli {
+namespace {
+
+void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
+  app.add_option("--tensor-parallel-size,--tp", options.tp,
+                 "Engines that share each layer; also -tp")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--pipeline-parallel-size,--pp", options.pp,
+                 "Stages that the layers are divided among; also -pp")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--device", options.device,
+                 "What engines compute on: cpu, or simulated (they compute "
+                 "nothing, for tests)")
+      ->check(CLI::IsMember({"cpu", "simulated"}))
+      ->capture_default_str();
+  app.add_option("--cpu-threads", options.cpu_threads,
+                 "Threads of each engine (default: its share of the cores)")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--max-model-len", options.max_model_len,
+                 "Longest sequence in tokens (default: the model's)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+  app.add_option("--max-num-seqs", options.max_sequences,
+                 "Sequences that run at once")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+      ->capture_default_str();
+  app.add_option("--max-num-batched-tokens", options.max_batched_tokens,
+                 "Tokens of one step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--kv-cache-memory", options.kv_cache_memory,
+                 "Memory of each node for keys and values, as 4GiB")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app.add_option("--gpu-memory-utilization,--memory-utilization",
+                 options.memory_utilization,
+                 "Share of a node's memory that may be filled")
+      ->check(CLI::Range(0.01, 1.0))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void AddModelOptions(CLI::App& app, ServeOptions& options) {
+  app.add_option("model", options.model,
+                 "Hugging Face folder or GGUF file, the same on every node")
+      ->required()
+      ->type_name("MODEL");
+  app.add_option("--load-format", options.load_format,
+                 "auto, or dummy: random weights in the shape of MODEL's "
+                 "config.json, or of llama-2-7b, -13b, -70b")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
+  app.add_option("--dtype", options.dtype,
+                 "How weights are held: auto (as in the checkpoint), float32, "
+                 "bfloat16, float16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "Of dummy weights")
+      ->capture_default_str();
+  app.add_option("--chat-template", options.chat_template,
+                 "llama-2, llama-3, chatml, alpaca or vicuna (default: the "
+                 "checkpoint's own)")
+      ->type_name("NAME");
+  app.add_flag("--skip-tokenizer-init", options.skip_tokenizer_init,
+               "Serve token ids only");
+  AddLayoutOptions(app, options);
+}
+
+bool IsLoopback(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  absl::string_view host = address;
+  if (absl::StartsWith(address, "[")) {
+    host = address.substr(1, address.find(']') - 1);
+  } else if (colon != absl::string_view::npos && address.find(':') == colon) {
+    host = address.substr(0, colon);
+  }
+  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+}
+
+absl::Status Validate(const ServeOptions& options) {
+  if (options.port < 0 || options.port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--port must be 0 to 65535, is ", options.port));
+  }
+  const absl::StatusOr<int64_t> memory = ParseByteSize(options.kv_cache_memory);
+  if (!memory.ok()) return Annotate(memory.status(), "--kv-cache-memory");
+  if (options.nodes == 0) {
+    if (!options.listen.empty() || !options.token_file.empty()) {
+      return absl::InvalidArgumentError(
+          "--listen and --token-file are for agents on other machines: say "
+          "how many with --nodes N");
+    }
+    return absl::OkStatus();
+  }
+  if (options.listen.empty()) {
+    return absl::InvalidArgumentError(
+        "--nodes needs --listen ADDRESS:PORT, where the agents find the "
+        "coordinator");
+  }
+  int port = 0;
+  const size_t colon = options.listen.rfind(':');
+  if (colon == std::string::npos ||
+      !absl::SimpleAtoi(options.listen.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen must be ADDRESS:PORT, is ", options.listen));
+  }
+  if (!IsLoopback(options.listen) && !options.insecure) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--listen ", options.listen,
+        " is reachable from other machines, in clear text: add --insecure if "
+        "the network is yours alone"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace caravan::cli

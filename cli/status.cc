@@ -1,0 +1,134 @@
+#include "cli/status.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "cli/http_get.h"
+#include "nlohmann/json.hpp"
+
+namespace caravan::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kExamples[] = R"(Examples:
+  caravan status
+      Of the server on this machine.
+  caravan status --url http://10.0.0.1:8000 --api-key SECRET
+  caravan status --json | jq .requests)";
+
+std::string GiB(int64_t bytes) {
+  return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+// "0-14" of [0, 15).
+std::string Span(const Json& range) {
+  return absl::StrCat(range.at(0).get<int64_t>(), "-",
+                      range.at(1).get<int64_t>() - 1);
+}
+
+std::string Text(const Json& json, const char* key) {
+  return json.at(key).get<std::string>();
+}
+
+int64_t Number(const Json& json, const char* key) {
+  return json.at(key).get<int64_t>();
+}
+
+void AppendNodes(const Json& nodes, std::string* out) {
+  absl::StrAppendFormat(out,
+                        "\nNODE                 ADDRESS            CORES"
+                        "     MEMORY\n");
+  for (const Json& node : nodes) {
+    int64_t cores = 0;
+    int64_t memory = 0;
+    for (const Json& device : node.at("devices")) {
+      cores += Number(device, "cores");
+      memory += Number(device, "memory_bytes");
+    }
+    absl::StrAppendFormat(out, "%-20s %-18s %5d %10s\n", Text(node, "name"),
+                          Text(node, "data_address"), cores, GiB(memory));
+  }
+}
+
+void AppendRanks(const Json& ranks, std::string* out) {
+  absl::StrAppendFormat(out,
+                        "\nRANK STAGE NODE                 LAYERS  KV HEADS   "
+                        "  PLANNED    IN USE  PHASE\n");
+  for (const Json& rank : ranks) {
+    absl::StrAppendFormat(
+        out, "%4d %5d %-20s %-7s %-8s %11s %9s  %s\n", Number(rank, "rank"),
+        Number(rank, "stage"), Text(rank, "node"), Span(rank.at("layers")),
+        Span(rank.at("kv_heads")), GiB(Number(rank, "planned_bytes")),
+        GiB(Number(rank, "resident_bytes")), Text(rank, "phase"));
+  }
+}
+
+std::string Format(const Json& status) {
+  std::string out = absl::StrCat("Model ", Text(status, "model"), ", Caravan ",
+                                 Text(status, "build"), "\n");
+  AppendNodes(status.at("nodes"), &out);
+  for (const Json& replica : status.at("replicas")) {
+    absl::StrAppendFormat(&out, "\nReplica %d: %s, epoch %d, tp %d x pp %d\n",
+                          Number(replica, "replica"), Text(replica, "state"),
+                          Number(replica, "epoch"), Number(replica, "tp"),
+                          Number(replica, "pp"));
+    const std::string failure = Text(replica, "last_failure");
+    if (!failure.empty()) {
+      absl::StrAppend(&out, "Last failure: ", failure, "\n");
+    }
+    AppendRanks(replica.at("ranks"), &out);
+  }
+  const Json& requests = status.at("requests");
+  absl::StrAppendFormat(
+      &out,
+      "\nRequests: %d running, %d waiting; cache blocks: %d of %d; tokens: %d "
+      "in, %d out\n",
+      Number(requests, "running"), Number(requests, "waiting"),
+      Number(requests, "blocks_used"), Number(requests, "blocks_total"),
+      Number(requests, "prompt_tokens"), Number(requests, "generated_tokens"));
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FormatStatus(absl::string_view json) {
+  try {
+    return Format(Json::parse(json.begin(), json.end()));
+  } catch (const Json::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not the status of a Caravan server: ", error.what()));
+  }
+}
+
+void AddStatusCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand(
+      "status", "Show a server's nodes, engines and requests");
+  command->footer(kExamples);
+  auto options = std::make_shared<HttpGetOptions>();
+  options->url = "http://127.0.0.1:8000";
+  options->target = "/status";
+  auto as_json = std::make_shared<bool>(false);
+  command->add_option("--url", options->url, "Where the server is")
+      ->capture_default_str();
+  command->add_option("--api-key", options->api_key, "If the server has keys");
+  command->add_flag("--json", *as_json, "As the server says it");
+  command->callback([options, as_json, &exit_code] {
+    absl::StatusOr<std::string> text = HttpGet(*options);
+    if (text.ok() && !*as_json) text = FormatStatus(*text);
+    if (text.ok()) {
+      std::fputs(text->c_str(), stdout);
+      return;
+    }
+    std::fprintf(stderr, "caravan status: %s\n",
+                 std::string(text.status().message()).c_str());
+    exit_code = 1;
+  });
+}
+
+}  // namespace caravan::cli

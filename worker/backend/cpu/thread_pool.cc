@@ -103,18 +103,27 @@ ThreadPool::~ThreadPool() {
   operation_.fetch_add(1);
   operation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  FreeCaller();
 }
 
 void ThreadPool::PinCaller() {
   if (options_.processors.empty()) return;
   const pthread_t self = pthread_self();
   if (caller_is_pinned_ && pthread_equal(self, pinned_caller_)) return;
-  caller_is_pinned_ = true;
+  caller_is_pinned_ =
+      pthread_getaffinity_np(self, sizeof(free_caller_), &free_caller_) == 0;
   pinned_caller_ = self;
   if (absl::Status status = PinThisThread(options_.processors[0]);
       !status.ok()) {
     LogWarning(status.ToString());
   }
+}
+
+// Else the caller's next pool would see one processor only.
+void ThreadPool::FreeCaller() {
+  const pthread_t self = pthread_self();
+  if (!caller_is_pinned_ || !pthread_equal(self, pinned_caller_)) return;
+  (void)pthread_setaffinity_np(self, sizeof(free_caller_), &free_caller_);
 }
 
 void ThreadPool::Run(int64_t num_tasks, Task task) {

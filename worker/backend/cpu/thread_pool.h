@@ -3,6 +3,7 @@
 #define CARAVAN_WORKER_BACKEND_CPU_THREAD_POOL_H_
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cstdint>
@@ -19,7 +20,8 @@ struct ThreadPoolOptions {
   int num_threads = 1;  // with the caller of Run
   // Thread i is bound to processors[i % size], the caller of Run (thread 0) at
   // its first Run; threads that the caller starts after that inherit its
-  // binding. Empty: the operating system decides.
+  // binding. The pool's end frees the caller again. Empty: the operating system
+  // decides.
   std::vector<int> processors;
 };
 
@@ -30,7 +32,7 @@ struct ThreadPoolOptions {
 //
 // Which thread runs which task is not fixed; results must not depend on it.
 //
-// One thread calls Run. The destructor joins the threads.
+// One thread calls Run, and best the destructor too, which joins the threads.
 class ThreadPool final {
  public:
   // kInvalidArgument: fewer than one thread or too many; kResourceExhausted:
@@ -54,6 +56,7 @@ class ThreadPool final {
   explicit ThreadPool(const ThreadPoolOptions& options) : options_(options) {}
   absl::Status StartThreads();
   void PinCaller();
+  void FreeCaller();
   void ThreadMain(int thread, int processor);
   // Waits for an operation newer than `seen` and joins it. Returns its number,
   // or 0 when the pool ends.
@@ -64,7 +67,9 @@ class ThreadPool final {
 
   const ThreadPoolOptions options_;
   std::vector<std::thread> threads_;
+  // Who called Run last and where it could run before.
   pthread_t pinned_caller_{};
+  cpu_set_t free_caller_{};
   bool caller_is_pinned_ = false;
 
   // The operation, written by Run while no thread is inside.

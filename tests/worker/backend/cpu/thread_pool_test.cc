@@ -113,17 +113,22 @@ TEST(ThreadPool, SleepsWhenIdle) {
   EXPECT_LT(used() - before, absl::Milliseconds(60));
 }
 
-TEST(ThreadPool, BindsThreads) {
+TEST(ThreadPool, BindsThreadsWhileItLives) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const std::vector<int> cores, UsableCores());
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      auto pool,
-      ThreadPool::Create({.num_threads = 2, .processors = {cores.back()}}));
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
-  Meeting meeting(2);
-  pool->Run(2, [&](int64_t, int thread) { EXPECT_TRUE(meeting.Join(thread)); });
-  ASSERT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
-  EXPECT_THAT(meeting.processors(), ::testing::ElementsAre(cores.back()));
+  {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        auto pool,
+        ThreadPool::Create({.num_threads = 2, .processors = {cores.back()}}));
+    Meeting meeting(2);
+    pool->Run(2,
+              [&](int64_t, int thread) { EXPECT_TRUE(meeting.Join(thread)); });
+    EXPECT_THAT(meeting.processors(), ::testing::ElementsAre(cores.back()));
+  }
+  cpu_set_t after;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(after), &after), 0);
+  EXPECT_TRUE(CPU_EQUAL(&before, &after));
 }
 
 TEST(ThreadPool, RefusesImpossibleNumbers) {

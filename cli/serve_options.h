@@ -33,7 +33,7 @@ struct ServeOptions {
   int64_t max_model_len = 0;  // 0: the model's
   int64_t max_sequences = 256;
   int64_t max_batched_tokens = 512;
-  std::string kv_cache_memory = "4GiB";  // on each node
+  std::string kv_cache_memory = "2GiB";  // on each node
   double memory_utilization = 0.9;
 
   // HTTP.

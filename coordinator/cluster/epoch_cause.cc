@@ -1,8 +1,11 @@
 #include "coordinator/cluster/epoch_cause.h"
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -28,6 +31,28 @@ Evidence EvidenceOf(const v1::ProcessExited& exited) {
   return Evidence::kEngineExited;
 }
 
+// "mpirun noticed that process rank 2 with PID 0 on node b exited on signal 9
+// (Killed).", possibly broken into lines.
+std::optional<EpochCause> ReadMpirunsWords(absl::string_view words) {
+  constexpr absl::string_view kRank = "noticed that process rank ";
+  constexpr absl::string_view kSignal = "exited on signal ";
+  const size_t rank_at = words.find(kRank);
+  if (rank_at == absl::string_view::npos) return std::nullopt;
+  const size_t signal_at = words.find(kSignal, rank_at);
+  if (signal_at == absl::string_view::npos) return std::nullopt;
+  EpochCause cause;
+  const absl::string_view rank = words.substr(rank_at + kRank.size());
+  absl::string_view signal = words.substr(signal_at + kSignal.size());
+  signal = signal.substr(0, signal.find_first_of(".\n"));
+  if (!absl::SimpleAtoi(rank.substr(0, rank.find(' ')), &cause.rank)) {
+    return std::nullopt;
+  }
+  cause.evidence = absl::StartsWith(signal, "15 ") ? Evidence::kTerminated
+                                                   : Evidence::kEngineKilled;
+  cause.reason = absl::StrCat("killed by signal ", signal);
+  return cause;
+}
+
 }  // namespace
 
 bool IsConclusive(Evidence evidence) {
@@ -50,6 +75,10 @@ bool IsConclusive(Evidence evidence) {
 }
 
 EpochCause CauseOf(const v1::ProcessExited& exited, absl::string_view node) {
+  if (exited.role() == "mpirun") {
+    std::optional<EpochCause> cause = ReadMpirunsWords(exited.last_words());
+    if (cause.has_value()) return *std::move(cause);
+  }
   EpochCause cause;
   cause.evidence = EvidenceOf(exited);
   cause.rank = exited.role() == "engine" ? exited.rank() : -1;

@@ -42,6 +42,8 @@ struct EpochCause {
 // Whether more symptoms need not be waited for.
 bool IsConclusive(Evidence evidence);
 
+// A rank whose death only mpirun has seen, as its parent, is named by mpirun's
+// last words.
 EpochCause CauseOf(const v1::ProcessExited& exited, absl::string_view node);
 EpochCause CauseOf(const v1::EngineFailure& failure, int rank,
                    absl::string_view node);

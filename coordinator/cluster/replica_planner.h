@@ -23,7 +23,7 @@ struct PlannerOptions {
   int threads_per_rank = 0;  // 0: what the node has for each rank
   // Memory for keys and values on each node, shared by its ranks. The cache
   // holds at least one sequence of the greatest length.
-  int64_t kv_cache_bytes_per_node = int64_t{4} << 30;
+  int64_t kv_cache_bytes_per_node = int64_t{2} << 30;
 };
 
 // `nodes` sorted by name. As PlaceRanks and MakePlan.

@@ -153,6 +153,7 @@ void ReplicaSupervisor::OnProcessExited(absl::string_view node,
   if (exited.role() == "engine" && !ranks_.Has(cause.rank)) {
     cause.rank = ranks_.FindByPid(node, exited.pid());
   }
+  if (ranks_.Has(cause.rank)) cause.node = ranks_[cause.rank].node;
   Consider(std::move(cause));
 }
 

@@ -78,7 +78,7 @@ struct SupervisorOptions {
 
   absl::Duration launch_timeout = absl::Seconds(60);
   absl::Duration load_timeout = absl::Seconds(120);  // without any progress
-  absl::Duration diagnosis = absl::Milliseconds(250);
+  absl::Duration diagnosis = absl::Milliseconds(500);
   absl::Duration clear_timeout = absl::Seconds(5);
   absl::Duration first_backoff = absl::Milliseconds(200);
   absl::Duration longest_backoff = absl::Seconds(10);

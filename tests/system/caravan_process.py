@@ -136,10 +136,10 @@ class Caravan:
 
     def __init__(self, binary, arguments, prefix=(), environment=None):
         self.binary = str(binary)
-        self._tag = f"{os.getpid()}-{id(self)}"
+        self.tag = f"{os.getpid()}-{id(self)}"
         # Inherited by agent and engines: finds everything that this server
         # started, also what lost its parent.
-        self._environment = dict(os.environ, CARAVAN_TEST_TAG=self._tag)
+        self._environment = dict(os.environ, CARAVAN_TEST_TAG=self.tag)
         self._environment.update(environment or {})
         self.process = subprocess.Popen(
             [*prefix, self.binary, "serve", *arguments],
@@ -175,7 +175,7 @@ class Caravan:
     def descendants(self):
         """(pid, environment) of everything that the server started."""
         return [(pid, env) for pid, env in processes()
-                if env.get("CARAVAN_TEST_TAG") == self._tag
+                if env.get("CARAVAN_TEST_TAG") == self.tag
                 and pid != self.process.pid]
 
     def of_epoch(self, epoch):

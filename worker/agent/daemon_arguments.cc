@@ -48,6 +48,7 @@ constexpr Rule kRules[] = {
     {"hwloc_base_binding_policy", Form::kWord},
     {"if_base_do_not_resolve", Form::kNumber},
     {"mpi_yield_when_idle", Form::kNumber},
+    {"odls_base_sigkill_timeout", Form::kNumber},
     {"oob_tcp_if_include", Form::kNetworks},
     {"oob_tcp_keepalive_intvl", Form::kNumber},
     {"oob_tcp_keepalive_probes", Form::kNumber},

@@ -84,6 +84,9 @@ std::vector<Setting> CommonSettings(const MpiLaunch& launch,
       {"oob_tcp_if_include", networks},
       // Ranks that wait must not burn the core of those that work.
       {"mpi_yield_when_idle", "1"},
+      // When a rank dies the others go at once: mpirun's last words, which say
+      // how it died, come only when all are gone.
+      {"odls_base_sigkill_timeout", "0"},
       // Node names are names, not addresses to be looked up or cut short.
       {"orte_keep_fqdn_hostnames", "1"},
       {"if_base_do_not_resolve", "1"},

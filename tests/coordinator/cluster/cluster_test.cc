@@ -397,7 +397,7 @@ TEST_F(ClusterTest, AResultThatTheSchedulerRefusesEndsTheEpoch) {
   engine.SayResult(99);
   while (cluster_->View().state != ReplicaState::kDiagnosing) {
   }
-  clock_.Advance(absl::Milliseconds(250));
+  clock_.Advance(absl::Milliseconds(500));
   EXPECT_TRUE(Next(a).has_kill_epoch());
   EXPECT_THAT(listener_.Await(3),
               ElementsAre("started 1", "result 99", "ended UNAVAILABLE"));

@@ -69,6 +69,26 @@ TEST(EpochCauseTest, ConsequencesProveLess) {
       Evidence::kStalled);
 }
 
+TEST(EpochCauseTest, MpirunsLastWordsNameTheRankThatOnlyItSawDie) {
+  const EpochCause cause = CauseOf(
+      Exited("mpirun", "exited with code 137",
+             "Primary job  terminated normally, but 1 process returned\n"
+             "mpirun noticed that process rank 3 with PID 0 on node\n"
+             "vm exited on signal 11 (Segmentation fault).\n---\n"),
+      "node-a");
+  EXPECT_EQ(cause.evidence, Evidence::kEngineKilled);
+  EXPECT_EQ(cause.rank, 3);
+  EXPECT_EQ(cause.reason, "killed by signal 11 (Segmentation fault)");
+  for (const char* words :
+       {"noticed that process rank", "noticed that process rank x with",
+        "noticed that process rank 3 with PID 0", ""}) {
+    EXPECT_EQ(
+        CauseOf(Exited("mpirun", "exited with code 1", words), "a").evidence,
+        Evidence::kLauncherExited)
+        << words;
+  }
+}
+
 TEST(EpochCauseTest, MpirunIsNoRank) {
   const EpochCause cause =
       CauseOf(Exited("mpirun", "exited with code 1", "no such file"), "node-a");

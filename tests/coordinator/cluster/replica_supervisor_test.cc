@@ -174,7 +174,7 @@ class ReplicaSupervisorTest : public ::testing::Test {
   }
 
   void PassDiagnosis() {
-    clock_.Advance(absl::Milliseconds(250));
+    clock_.Advance(absl::Milliseconds(500));
     supervisor_->Tick({});
   }
 

@@ -42,7 +42,8 @@ ApiService::ApiService(Options options)
       status_(std::move(options.status)),
       limits_(options.limits),
       clock_(*options.clock),
-      created_(absl::ToUnixSeconds(options.clock->Now())) {}
+      created_(absl::ToUnixSeconds(options.clock->Now())),
+      body_budget_(options.limits.max_all_bodies_bytes) {}
 
 ApiService::HeadVerdict ApiService::CheckHead(const RequestHead& head) const {
   if (auto refusal = CheckFraming(head, limits_)) {

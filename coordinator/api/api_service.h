@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "coordinator/api/authorization.h"
+#include "coordinator/api/byte_budget.h"
 #include "coordinator/api/errors.h"
 #include "coordinator/api/generation_session.h"
 #include "coordinator/api/http_message.h"
@@ -39,6 +40,8 @@ class ApiService final {
   explicit ApiService(Options options);
 
   const ApiLimits& limits() const { return limits_; }
+  // Of the bodies of all requests under way.
+  ByteBudget* body_budget() const { return &body_budget_; }
 
   // After this no generation is started any more: kUnavailable.
   void StartDraining() { is_draining_ = true; }
@@ -88,6 +91,7 @@ class ApiService final {
   Clock& clock_;
   const int64_t created_;
   std::atomic<bool> is_draining_{false};
+  mutable ByteBudget body_budget_;
 };
 
 }  // namespace caravan::coordinator

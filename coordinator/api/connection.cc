@@ -111,6 +111,14 @@ class ConnectionLoop {
   }
 
  private:
+  struct Request {
+    RequestHead head;
+    const Route* route = nullptr;
+    ResponseFraming framing;
+    std::string body;
+    std::optional<ByteBudget::Reservation> reservation;  // for the body
+  };
+
   // Returns whether the connection may go on.
   asio::awaitable<bool> ServeOne() {
     Parser parser;
@@ -118,26 +126,40 @@ class ConnectionLoop {
     parser.body_limit(static_cast<uint64_t>(limits_.max_body_bytes));
     const bool has_head = co_await ReadHead(&parser);
     if (!has_head) co_return false;
-    RequestHead head = HeadOf(parser);
-    head.request_id = RequestIdOf(head);
-    ResponseFraming framing{
-        .request_id = head.request_id,
-        .is_http_1_0 = parser.get().version() < 11,
-        .keep_alive = parser.get().keep_alive() && !service_.is_draining(),
-        .omit_body = head.method == "HEAD"};
-    const ApiService::HeadVerdict verdict = service_.CheckHead(head);
+    Request request;
+    request.head = HeadOf(parser);
+    request.head.request_id = RequestIdOf(request.head);
+    request.framing.request_id = request.head.request_id;
+    request.framing.is_http_1_0 = parser.get().version() < 11;
+    request.framing.keep_alive =
+        parser.get().keep_alive() && !service_.is_draining();
+    request.framing.omit_body = request.head.method == "HEAD";
+    ApiService::HeadVerdict verdict = service_.CheckHead(request.head);
+    if (verdict.route != nullptr) {
+      const uint64_t most = static_cast<uint64_t>(limits_.max_body_bytes);
+      request.reservation.emplace(
+          service_.body_budget(),
+          static_cast<int64_t>(request.head.is_chunked
+                                   ? most
+                                   : request.head.content_length.value_or(0)));
+      if (!request.reservation->granted()) {
+        verdict = {.response = ErrorResponse(
+                       HttpError(503, "Too many requests are being read"))};
+      }
+    }
     if (verdict.route == nullptr) {
       // The body stays unread, so nothing can follow it.
-      if (head.has_body() || verdict.response.status == 400) {
-        framing.keep_alive = false;
+      if (request.head.has_body() || verdict.response.status == 400) {
+        request.framing.keep_alive = false;
         is_refused_ = true;
       }
-      co_return co_await Send(verdict.response, framing);
+      co_return co_await Send(verdict.response, request.framing);
     }
+    request.route = verdict.route;
     const bool has_body = co_await ReadBody(&parser);
     if (!has_body) co_return false;
-    const std::string body = std::move(parser.get().body());
-    co_return co_await Dispatch(head, *verdict.route, body, framing);
+    request.body = std::move(parser.get().body());
+    co_return co_await Dispatch(&request);
   }
 
   asio::awaitable<bool> ReadHead(Parser* parser) {
@@ -181,48 +203,50 @@ class ConnectionLoop {
     co_return false;
   }
 
-  asio::awaitable<bool> Dispatch(const RequestHead& head, const Route& route,
-                                 const std::string& body,
-                                 ResponseFraming framing) {
-    const bool generates = route.endpoint == Endpoint::kCompletions ||
-                           route.endpoint == Endpoint::kChatCompletions;
-    if (!generates) {
+  asio::awaitable<bool> Dispatch(Request* request) {
+    const Endpoint endpoint = request->route->endpoint;
+    const bool is_long = request->body.size() > kLongBodyBytes;
+    if (endpoint != Endpoint::kCompletions &&
+        endpoint != Endpoint::kChatCompletions) {
       HttpResponse response;
-      if (body.size() > kLongBodyBytes) {
-        response = co_await asio::co_spawn(long_work_.get_executor(),
-                                           AnswerApart(&head, &route, &body),
-                                           asio::use_awaitable);
+      if (is_long) {
+        response =
+            co_await asio::co_spawn(long_work_.get_executor(),
+                                    AnswerApart(request), asio::use_awaitable);
       } else {
-        response = service_.Answer(head, route, body);
+        response =
+            service_.Answer(request->head, *request->route, request->body);
       }
-      co_return co_await Send(response, framing);
+      request->reservation.reset();
+      co_return co_await Send(response, request->framing);
     }
     absl::StatusOr<PreparedGeneration> generation;
-    if (body.size() > kLongBodyBytes) {
-      generation = co_await asio::co_spawn(long_work_.get_executor(),
-                                           PrepareApart(&route, &body),
-                                           asio::use_awaitable);
+    if (is_long) {
+      generation =
+          co_await asio::co_spawn(long_work_.get_executor(),
+                                  PrepareApart(request), asio::use_awaitable);
     } else {
-      generation = service_.Prepare(route, body);
+      generation = service_.Prepare(*request->route, request->body);
     }
+    // A generation may take long; its body is not needed any more.
+    std::string().swap(request->body);
+    request->reservation.reset();
     if (!generation.ok()) {
       const ApiError error =
-          service_.Report(generation.status(), head.request_id);
-      co_return co_await Send(ErrorResponse(error), framing);
+          service_.Report(generation.status(), request->head.request_id);
+      co_return co_await Send(ErrorResponse(error), request->framing);
     }
-    co_return co_await ServeGeneration(stream_, &service_,
-                                       *std::move(generation), framing);
+    co_return co_await ServeGeneration(
+        stream_, &service_, *std::move(generation), request->framing);
   }
 
-  asio::awaitable<HttpResponse> AnswerApart(const RequestHead* head,
-                                            const Route* route,
-                                            const std::string* body) {
-    co_return service_.Answer(*head, *route, *body);
+  asio::awaitable<HttpResponse> AnswerApart(const Request* request) {
+    co_return service_.Answer(request->head, *request->route, request->body);
   }
 
   asio::awaitable<absl::StatusOr<PreparedGeneration>> PrepareApart(
-      const Route* route, const std::string* body) {
-    co_return service_.Prepare(*route, *body);
+      const Request* request) {
+    co_return service_.Prepare(*request->route, request->body);
   }
 
   // Returns whether the connection may go on.

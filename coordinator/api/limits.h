@@ -16,6 +16,8 @@ struct ApiLimits {
   int max_header_fields = 100;
   int64_t max_target_bytes = 8 * 1024;
   int64_t max_body_bytes = 4 * 1024 * 1024;
+  // Of the bodies of all requests that are being read or worked on.
+  int64_t max_all_bodies_bytes = 256 * 1024 * 1024;
   absl::Duration header_deadline = absl::Seconds(10);
   absl::Duration body_deadline = absl::Seconds(30);
   absl::Duration idle_deadline = absl::Seconds(60);

@@ -175,6 +175,25 @@ TEST_F(HttpServerTest, BoundsConnections) {
   EXPECT_EQ(status, 200);
 }
 
+TEST_F(HttpServerTest, BoundsAllBodiesTogether) {
+  StartServer([](ApiServerOptions* options) {
+    options->limits.max_all_bodies_bytes = 1000;
+  });
+  HttpTestClient slow(port());
+  slow.Send(
+      "POST /tokenize HTTP/1.1\r\nContent-Type: application/json\r\n"
+      "Expect: 100-continue\r\nContent-Length: 900\r\n\r\n");
+  EXPECT_THAT(slow.ReceiveBytes(25), HasSubstr("100 Continue"));
+  const std::string body =
+      absl::StrCat(R"({"prompt":")", std::string(200, 'a'), "\"}");
+  const ReceivedResponse refused = Post("/tokenize", body);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_THAT(refused.error_message(), HasSubstr("being read"));
+  slow.Send(absl::StrCat(R"({"prompt":"a"})", std::string(886, ' ')));
+  EXPECT_EQ(slow.Receive().status, 200);
+  EXPECT_EQ(Post("/tokenize", body).status, 200);
+}
+
 TEST_F(HttpServerTest, ARefusedBodyDoesNotBreakTheAnswer) {
   StartServer();
   HttpTestClient client(port());

@@ -11,8 +11,10 @@
 #include "base/version.h"
 #include "cli/agent.h"
 #include "cli/arguments.h"
+#include "cli/chat.h"
 #include "cli/plan.h"
 #include "cli/relay.h"
+#include "cli/run.h"
 #include "cli/serve.h"
 #include "cli/status.h"
 #include "cli/version.h"
@@ -21,6 +23,8 @@ namespace caravan::cli {
 namespace {
 
 constexpr char kExamples[] = R"(Examples:
+  caravan chat ./SmolLM2-135M-Instruct.Q4_1.gguf
+      Talk with a model on this terminal.
   caravan serve ./SmolLM2-135M-Instruct.Q4_1.gguf -tp 2 -pp 2
       Serve a model with four engines on this machine.
   caravan plan llama-2-70b -tp 4 -pp 2 --device-memory 24GiB
@@ -37,7 +41,9 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "caravan " + std::string(BuildId()));
   app.require_subcommand(1);
   AddAgentCommand(app, exit_code);
+  AddChatCommand(app, exit_code);
   AddPlanCommand(app, exit_code);
+  AddRunCommand(app, exit_code);
   AddServeCommand(app, exit_code);
   AddStatusCommand(app, exit_code);
   AddVersionCommand(app, exit_code);

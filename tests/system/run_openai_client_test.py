@@ -7,40 +7,17 @@ usage: run_openai_client_test.py WORK_FOLDER SERVER [SERVER ARGUMENTS]
   the Python that CARAVAN_TEST_PYTHON names has it.
 """
 
-import os
-import pathlib
 import re
 import subprocess
 import sys
 import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-REQUIREMENTS = HERE.parent / "requirements.txt"
+from openai_python import CLIENT_TEST, python_with_openai
+
 READY_SECONDS = 120
 STOP_SECONDS = 10
 TEST_SECONDS = 300
-
-
-def python_with_openai(work_folder):
-    given = os.environ.get("CARAVAN_TEST_PYTHON")
-    if given:
-        return given
-    python = work_folder / "bin" / "python"
-    stamp = work_folder / "installed.txt"
-    wanted = REQUIREMENTS.read_text()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--clear", str(work_folder)],
-            check=True,
-        )
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet",
-             "--disable-pip-version-check", "-r", str(REQUIREMENTS)],
-            check=True,
-        )
-        stamp.write_text(wanted)
-    return str(python)
 
 
 def await_address(server):
@@ -70,14 +47,15 @@ def await_address(server):
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    python = python_with_openai(pathlib.Path(sys.argv[1]).resolve())
+    python = python_with_openai(sys.argv[1])
     server = subprocess.Popen(
-        sys.argv[2:], stdout=subprocess.PIPE, text=True, errors="replace"
+        sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace",
     )
     try:
         address = await_address(server)
         test = subprocess.run(
-            [python, str(HERE / "openai_client_test.py"), address],
+            [python, CLIENT_TEST, address],
             timeout=TEST_SECONDS,
         )
     finally:

@@ -1,11 +1,11 @@
 #include "coordinator/text/chat_template.h"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "coordinator/text/composed_tokenizer.h"
-#include "coordinator/text/jinja_text.h"
 #include "coordinator/text/tokenizer_json.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
@@ -264,19 +264,6 @@ TEST(DetectChatTemplateTest, ReadsAllPlacesOfAFolder) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const auto file,
                                DetectChatTemplate(folder.path()));
   EXPECT_EQ(file->name(), "chatml");
-}
-
-TEST(CanonicalJinjaTest, KeepsWhatMatters) {
-  EXPECT_EQ(CanonicalJinja("{{ 'a b' }}"), CanonicalJinja("{{\"a b\"}}"));
-  EXPECT_EQ(CanonicalJinja("{{ 'a\\nb' }}"), CanonicalJinja("{{ 'a\nb' }}"));
-  EXPECT_NE(CanonicalJinja("{{ 'a b' }}"), CanonicalJinja("{{ 'ab' }}"));
-  EXPECT_NE(CanonicalJinja("{{ 'a' }}"), CanonicalJinja("{{ a }}"));
-  EXPECT_NE(CanonicalJinja("{{ 'a\"+\"b' }}"),
-            CanonicalJinja("{{ 'a' + 'b' }}"));
-  EXPECT_NE(CanonicalJinja("{{ x }} {{ y }}"), CanonicalJinja("{{x}}{{y}}"));
-  EXPECT_NE(CanonicalJinja("{{ x }}\n{{ y }}"), CanonicalJinja("{{x}}{{y}}"));
-  EXPECT_EQ(CanonicalJinja("{% if x %}\n  {% endif %}"),
-            CanonicalJinja("{% if x %}{% endif %}"));
 }
 
 }  // namespace

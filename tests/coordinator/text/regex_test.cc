@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/text/oniguruma_pattern.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 
@@ -13,7 +12,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::IsOkAndHolds;
 using testing::StatusIs;
 
 std::vector<std::string> Find(const std::string& pattern,
@@ -65,26 +63,6 @@ TEST(RegexTest, APatternThatRunsAwayIsStopped) {
                                Regex::Compile("(a|aa|aaa)+b"));
   EXPECT_THAT(RegexMatcher(regex).FindAll(std::string(100, 'a') + "cb"),
               StatusIs(absl::StatusCode::kResourceExhausted));
-}
-
-TEST(OnigurumaPatternTest, RefusesWhatTheTwoTakeDifferently) {
-  const std::pair<const char*, const char*> cases[] = {
-      {R"(\w+)", "\\w"},       {R"(\bx)", "\\b"},   {R"(\h)", "\\h"},
-      {R"([a[bc]])", "class"}, {R"([a&&b])", "&&"}, {R"([^\S])", "\\S"},
-      {R"(^a)", "anchor"},     {R"(a$)", "anchor"}, {R"(a{1,3}+)", "{n,m}+"},
-      {R"([]a])", "[]"},       {R"(\pL)", "braces"}};
-  for (const auto& [pattern, name] : cases) {
-    EXPECT_THAT(Pcre2FromOniguruma(pattern),
-                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr(name)));
-  }
-}
-
-TEST(OnigurumaPatternTest, LeavesTheRestAsItIs) {
-  for (const char* pattern :
-       {R"((?i:'s|'t)| ?\p{L}+|[^\r\n\p{N}]?\d{1,3}|\[\^\$\/\{\}+)",
-        R"(\x{4E00}+|a?+b*+)", R"([\^\]a-z]|\\)", "\\"}) {
-    EXPECT_THAT(Pcre2FromOniguruma(pattern), IsOkAndHolds(pattern));
-  }
 }
 
 }  // namespace

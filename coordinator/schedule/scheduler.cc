@@ -1,7 +1,6 @@
 #include "coordinator/schedule/scheduler.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -127,11 +126,15 @@ void Scheduler::Impl::Cancel(RequestId id) {
       requests_.erase(place);
       PlanSteps();
     }
-    const auto kept = std::stable_partition(
-        deliveries_.begin(), deliveries_.end(),
-        [id](const Delivery& delivery) { return delivery.request != id; });
-    std::move(kept, deliveries_.end(), std::back_inserter(dropped));
-    deliveries_.erase(kept, deliveries_.end());
+    std::deque<Delivery> kept;
+    for (Delivery& delivery : deliveries_) {
+      if (delivery.request == id) {
+        dropped.push_back(std::move(delivery));
+      } else {
+        kept.push_back(std::move(delivery));
+      }
+    }
+    deliveries_ = std::move(kept);
   }
   IssueSteps();
   absl::MutexLock lock(&mutex_);

@@ -17,6 +17,7 @@ constexpr char kType[] = "llama.rope.scaling.type";
 constexpr char kFactor[] = "llama.rope.scaling.factor";
 constexpr char kOldLinear[] = "llama.rope.scale_linear";
 constexpr char kOriginal[] = "llama.rope.scaling.original_context_length";
+constexpr char kAttentionFactor[] = "llama.rope.scaling.attn_factor";
 constexpr int64_t kLlama3OriginalPositions = 8192;
 // Files hold float32.
 constexpr double kTolerance = 1e-4;
@@ -43,7 +44,18 @@ absl::Status ReadLinear(const GgufFile& file, absl::string_view factor_key,
   return absl::OkStatus();
 }
 
+// Multiplies queries and keys, whatever the type of scaling.
+absl::Status RefuseAttentionFactor(const GgufFile& file) {
+  if (!file.Has(kAttentionFactor)) return absl::OkStatus();
+  CARAVAN_ASSIGN_OR_RETURN(const double factor, file.Float(kAttentionFactor));
+  if (factor == 1.0) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat(file.path(), ": ",
+                                               kAttentionFactor, " ", factor,
+                                               " is not supported; 1 is"));
+}
+
 absl::Status ReadScaling(const GgufFile& file, ModelSpec& spec) {
+  CARAVAN_RETURN_IF_ERROR(RefuseAttentionFactor(file));
   if (!file.Has(kType)) {
     return file.Has(kOldLinear) ? ReadLinear(file, kOldLinear, spec)
                                 : absl::OkStatus();

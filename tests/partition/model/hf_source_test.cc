@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -24,7 +23,6 @@ using Code = absl::StatusCode;
 using Json = nlohmann::json;
 
 constexpr char kSingle[] = "model.safetensors";
-constexpr char kIndex[] = "model.safetensors.index.json";
 const std::string kMatrix = LayerTensor(1, kDown);  // (48, 50)
 
 SafetensorsBuilder AllTensors(const ModelSpec& spec) {
@@ -38,33 +36,6 @@ SafetensorsBuilder AllTensors(const ModelSpec& spec) {
 void WriteSingle(const TemporaryFolder& folder, const ModelSpec& spec) {
   folder.Write("config.json", ConfigJson(spec).dump());
   folder.Write(kSingle, AllTensors(spec).Build());
-}
-
-struct Shards {
-  Json weight_map;
-  std::map<std::string, SafetensorsBuilder> files;
-};
-
-// Tensors dealt out to three files.
-Shards ThreeShards(const ModelSpec& spec) {
-  Shards shards;
-  int next = 0;
-  for (const NamedShape& shape : ExpectedTensors(spec)) {
-    const std::string file =
-        "part-" + std::to_string(next++ % 3) + ".safetensors";
-    shards.files[file].Patterned(shape, spec.dtype);
-    shards.weight_map[shape.name] = file;
-  }
-  return shards;
-}
-
-void WriteShards(const TemporaryFolder& folder, const Shards& shards) {
-  for (const auto& [name, builder] : shards.files) {
-    folder.Write(name, builder.Build());
-  }
-  folder.Write(kIndex, Json({{"metadata", {{"total_size", 1}}},
-                             {"weight_map", shards.weight_map}})
-                           .dump());
 }
 
 std::unique_ptr<ModelSource> Open(const TemporaryFolder& folder) {
@@ -117,16 +88,6 @@ TEST(HfSourceTest, ReadsSlicesAndNothingElse) {
     expected += slice.count() * 2;
     EXPECT_EQ(source->BytesRead(), expected);
   }
-}
-
-TEST(HfSourceTest, ReadsShards) {
-  const TemporaryFolder folder;
-  const ModelSpec spec = SmallSpec();
-  folder.Write("config.json", ConfigJson(spec).dump());
-  WriteShards(folder, ThreeShards(spec));
-  const auto source = Open(folder);
-  ASSERT_NE(source, nullptr);
-  ExpectAllPatterns(*source, spec);
 }
 
 TEST(HfSourceTest, TypesAreThoseOfTheFile) {
@@ -265,24 +226,6 @@ std::function<void(const TemporaryFolder&)> Tensors(
   };
 }
 
-// In place of model.safetensors, shards, changed.
-std::function<void(const TemporaryFolder&)> Sharded(
-    const std::function<void(Shards&)>& change) {
-  return [change](const TemporaryFolder& folder) {
-    std::filesystem::remove(folder.Path(kSingle));
-    Shards shards = ThreeShards(SmallSpec());
-    change(shards);
-    WriteShards(folder, shards);
-  };
-}
-
-std::function<void(const TemporaryFolder&)> IndexText(const std::string& text) {
-  return [text](const TemporaryFolder& folder) {
-    std::filesystem::remove(folder.Path(kSingle));
-    folder.Write(kIndex, text);
-  };
-}
-
 std::function<void(const TemporaryFolder&)> Config(
     const std::function<void(Json&)>& change) {
   return [change](const TemporaryFolder& folder) {
@@ -295,7 +238,6 @@ std::function<void(const TemporaryFolder&)> Config(
 std::vector<Refusal> Refusals() {
   const Code invalid = Code::kInvalidArgument;
   const std::string norm(kFinalNorm);
-  const std::string head(kHead);
   return {
       {"no_config",
        [](const TemporaryFolder& folder) {
@@ -363,47 +305,6 @@ std::vector<Refusal> Refusals() {
          b.header[norm]["dtype"] = "I8";
        }),
        Code::kUnimplemented, kSingle, norm},
-      {"index_malformed", IndexText("{"), invalid, kIndex, "not valid JSON"},
-      {"index_key_twice", IndexText(R"({"weight_map": {"a": "b.safetensors",
-                                    "a": "b.safetensors"}})"),
-       invalid, kIndex, "\"a\" occurs twice"},
-      {"index_no_map", IndexText("{}"), invalid, kIndex, "weight_map"},
-      {"index_number", IndexText(R"({"weight_map": {"a": 1}})"), invalid,
-       kIndex, "\"a\": the file must be a string"},
-      {"index_leads_out",
-       IndexText(R"({"weight_map": {"a": "../b.safetensors"}})"), invalid,
-       kIndex, "../b.safetensors"},
-      {"index_absolute",
-       IndexText(R"({"weight_map": {"a": "/b.safetensors"}})"), invalid, kIndex,
-       "/b.safetensors"},
-      {"index_other_kind", IndexText(R"({"weight_map": {"a": "b.bin"}})"),
-       invalid, kIndex, "b.bin"},
-      {"shard_missing",
-       Sharded([](Shards& s) { s.files.erase("part-1.safetensors"); }),
-       Code::kNotFound, "part-1.safetensors", "No such file"},
-      {"shard_malformed",
-       Sharded([](Shards& s) { s.files["part-1.safetensors"].data += "x"; }),
-       invalid, "part-1.safetensors", "last tensor ends"},
-      {"tensor_not_in_shard",
-       Sharded([](Shards& s) { s.weight_map["x"] = "part-0.safetensors"; }),
-       invalid, kIndex, "\"x\" is not in part-0.safetensors"},
-      {"tensor_not_listed",
-       Sharded([norm](Shards& s) { s.weight_map.erase(norm); }), invalid,
-       kIndex, "model.norm.weight\" is in"},
-      {"tensor_listed_elsewhere", Sharded([head](Shards& s) {
-         s.weight_map[head] = s.weight_map[head] == "part-0.safetensors"
-                                  ? "part-1.safetensors"
-                                  : "part-0.safetensors";
-       }),
-       invalid, kIndex, "but listed in"},
-      {"tensor_in_two_shards", Sharded([norm](Shards& s) {
-         for (auto& [file, builder] : s.files) {
-           if (!builder.header.contains(norm)) {
-             builder.Tensor(norm, "F32", {48}, std::string(192, 'x'));
-           }
-         }
-       }),
-       invalid, ".safetensors", "model.norm.weight\" is"},
   };
 }
 

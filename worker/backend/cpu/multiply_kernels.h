@@ -81,6 +81,10 @@ CARAVAN_INLINE void MultiplyPairs(const Tile<Panel>& tile, int first_pair) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < tile.num_inputs; ++k) {
     Prefetch(fetch);
+    if constexpr (sizeof(typename Panel::Element) == 4 &&
+                  kPairsAtOnce == kPairs) {
+      Prefetch(fetch + 64);  // an input's weights are two lines
+    }
     fetch += tile.fetch_step;
 #pragma GCC unroll 16
     for (int p = 0; p < kPairsAtOnce; ++p) {

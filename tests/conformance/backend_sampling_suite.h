@@ -19,15 +19,21 @@ inline bool operator==(const Candidate& a, const Candidate& b) {
   return a.id == b.id && a.value == b.value;
 }
 
+// Falling by value, the lower id first among equals.
+inline void SortCandidates(std::vector<Candidate>& candidates) {
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) {
+              return a.value > b.value || (a.value == b.value && a.id < b.id);
+            });
+}
+
 inline std::vector<Candidate> ExactTop(const HostMatrix& logits, int64_t row,
                                        int64_t first_id, size_t num_top) {
   std::vector<Candidate> all;
   for (int64_t i = 0; i < logits.cols; ++i) {
     all.push_back({static_cast<int32_t>(first_id + i), logits.At(row, i)});
   }
-  std::stable_sort(
-      all.begin(), all.end(),
-      [](const Candidate& a, const Candidate& b) { return a.value > b.value; });
+  SortCandidates(all);
   if (all.size() > num_top) all.resize(num_top);
   return all;
 }
@@ -118,9 +124,7 @@ TEST_P(BackendSampling, ShardsContainWhatTheWholeHas) {
     top.insert(top.end(), results[0].top.begin(), results[0].top.end());
     if (results[0].winner.value > winner.value) winner = results[0].winner;
   }
-  std::stable_sort(
-      top.begin(), top.end(),
-      [](const Candidate& a, const Candidate& b) { return a.value > b.value; });
+  SortCandidates(top);
   top.resize(20);
   EXPECT_EQ(top, ExactTop(logits, 0, 0, 20));
   EXPECT_EQ(winner, ExactWinner(logits, 0, request));

@@ -35,13 +35,14 @@ stop() {
 }
 trap '[ $? = 0 ] || say_failure; stop' EXIT
 trap 'trap - EXIT; stop; exit 130' INT TERM
-until "$caravan" status --url "http://127.0.0.1:$PORT" --ready >/dev/null 2>&1; do
+ready="import urllib.request; urllib.request.urlopen('http://127.0.0.1:$PORT/health')"
+until python3 -c "$ready" 2>/dev/null; do
   kill -0 "$server" 2>/dev/null
   sleep 0.2
 done
 
 printf '\n> %s\n' "$QUESTION"
-"$caravan" chat --url "http://127.0.0.1:$PORT" --temperature 0 --message "$QUESTION"
+echo "$QUESTION" | "$caravan" chat --url "http://127.0.0.1:$PORT" --temperature 0
 if "$ONCE"; then exit 0; fi
 
 cat <<END

@@ -72,7 +72,8 @@ TEST_F(DisconnectTest, AfterEachNumberOfSteps) {
       client.Reset();
     } else {
       client.HalfClose();
-      EXPECT_TRUE(client.IsClosedByServer());
+      // The answer may have been quicker.
+      EXPECT_TRUE(client.EndsSoon());
     }
   }
   EXPECT_TRUE(backend_.IsIdleSoon());

@@ -137,10 +137,10 @@ std::string HttpTestClient::ReceiveBytes(size_t least) {
   return TakeBytes(received_.size());
 }
 
-bool HttpTestClient::IsClosedByServer() {
+bool HttpTestClient::EndsSoon() {
   while (Fill()) {
   }
-  return at_end_ && received_.empty();
+  return at_end_;
 }
 
 void HttpTestClient::HalfClose() { shutdown(socket_, SHUT_WR); }

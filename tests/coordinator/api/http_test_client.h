@@ -34,8 +34,10 @@ class HttpTestClient final {
   ReceivedResponse Receive();
   // At least so much of the raw answer, or all of it.
   std::string ReceiveBytes(size_t least);
+  // Whether the server closes, whatever it sends before.
+  bool EndsSoon();
   // Whether the server closes without sending more.
-  bool IsClosedByServer();
+  bool IsClosedByServer() { return EndsSoon() && received_.empty(); }
 
   void HalfClose();  // no more is sent
   void Close();

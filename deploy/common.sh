@@ -13,7 +13,7 @@ CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/caravan"
 # shellcheck disable=SC2034
 BUILD_PACKAGES=(
   ccache cmake g++ git libabsl-dev libboost1.81-dev libcli11-dev libgrpc++-dev libhwloc-dev libopenmpi-dev
-  libpcre2-dev libprotobuf-dev libsentencepiece-dev libspdlog-dev libssl-dev ninja-build nlohmann-json3-dev
+  libpcre2-dev libprotobuf-dev libspdlog-dev libssl-dev ninja-build nlohmann-json3-dev
   openmpi-bin pkg-config protobuf-compiler protobuf-compiler-grpc python3 python3-pip)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(curl iproute2 libbenchmark-dev libgmock-dev libgtest-dev procps python3-venv)

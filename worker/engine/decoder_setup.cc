@@ -5,15 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "partition/plan/plan.h"
 #include "worker/engine/shard_loader.h"
 
 namespace caravan::worker {
 namespace {
 
 using partition::ModelSpec;
-
-// Logits take rows x vocabulary floats; more rows than this go in pieces.
-constexpr int64_t kMaxLogitRows = 64;
 
 int64_t Size(const v1::Range& range) { return range.end() - range.begin(); }
 
@@ -102,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
                    .vocabulary_size = Size(rank.vocabulary()),
                    .adds_residual = rank.tp_rank() == 0};
   options.limits = {.max_rows = setup.plan->max_rows_per_step(),
-                    .max_logit_rows = std::min(kMaxLogitRows,
+                    .max_logit_rows = std::min(partition::kMaxLogitRows,
                                                setup.plan->max_rows_per_step()),
                     .max_positions = setup.plan->max_model_len(),
                     .num_blocks = setup.plan->num_blocks()};

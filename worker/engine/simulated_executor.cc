@@ -48,12 +48,25 @@ absl::StatusOr<v1::StepResult> SimulatedExecutor::Execute(
     if (!entry.ids().empty()) {
       sequence.last_id = entry.ids(entry.ids_size() - 1);
     }
+    const bool scores = sequence.sampling.prompt_logprobs() >= 0 &&
+                        (entry.ids_size() > 1 || entry.has_next_id());
+    if (!entry.sample() && !scores) continue;
+    v1::SequenceResult* sampled = result.add_sequences();
+    sampled->set_sequence(entry.sequence());
     if (!entry.sample()) continue;
     sequence.last_id = SimulatedToken(sequence.last_id, sequence.length,
                                       timing_.vocabulary_size());
-    v1::SequenceResult* sampled = result.add_sequences();
-    sampled->set_sequence(entry.sequence());
     sampled->set_id(sequence.last_id);
+    // It always takes the one token: its probability is 1.
+    if (sequence.sampling.logprobs() >= 0) {
+      sampled->mutable_logprobs()->set_id(sequence.last_id);
+    }
+  }
+  for (const ScoredRow& row : batch.scored) {
+    for (v1::SequenceResult& scored : *result.mutable_sequences()) {
+      if (scored.sequence() != step.entries(row.entry).sequence()) continue;
+      scored.add_prompt_logprobs()->set_id(row.id);
+    }
   }
   return result;
 }

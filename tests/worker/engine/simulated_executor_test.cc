@@ -21,7 +21,10 @@ v1::EnginePlan Plan() {
 v1::Step Prompt() {
   v1::Step step;
   step.set_number(1);
-  step.add_new_sequences()->set_sequence(1);
+  v1::NewSequence* added = step.add_new_sequences();
+  added->set_sequence(1);
+  added->mutable_sampling()->set_logprobs(-1);
+  added->mutable_sampling()->set_prompt_logprobs(-1);
   v1::StepEntry* entry = step.add_entries();
   entry->set_sequence(1);
   entry->add_ids(5);
@@ -48,6 +51,21 @@ TEST(SimulatedExecutorTest, SamplesAChainOfTokens) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(v1::StepResult second,
                                executor->Execute(decode));
   EXPECT_EQ(second.sequences(0).id(), SimulatedToken(expected, 3, 100));
+}
+
+TEST(SimulatedExecutorTest, ScoresWhatIsAskedFor) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(auto executor,
+                               SimulatedExecutor::Create(Plan()));
+  v1::Step step = Prompt();
+  v1::SamplingParameters* sampling =
+      step.mutable_new_sequences(0)->mutable_sampling();
+  sampling->set_logprobs(0);
+  sampling->set_prompt_logprobs(0);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(v1::StepResult result, executor->Execute(step));
+  ASSERT_EQ(result.sequences_size(), 1);
+  EXPECT_EQ(result.sequences(0).logprobs().id(), result.sequences(0).id());
+  ASSERT_EQ(result.sequences(0).prompt_logprobs_size(), 1);
+  EXPECT_EQ(result.sequences(0).prompt_logprobs(0).id(), 6);
 }
 
 TEST(SimulatedExecutorTest, RefusesAGapInTheOrder) {

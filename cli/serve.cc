@@ -139,7 +139,6 @@ void AddServerOptions(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--shutdown-timeout", options.shutdown_timeout_seconds,
                   "Seconds that requests under way are given at the end")
-      ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   command
       .add_option("--simulated-step-us", options.simulated_step_us,

@@ -47,7 +47,6 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
   app.add_option("--gpu-memory-utilization,--memory-utilization",
                  options.memory_utilization,
                  "Share of a node's memory that may be filled")
-      ->check(CLI::Range(0.01, 1.0))
       ->capture_default_str();
 }
 
@@ -69,6 +68,7 @@ void AddModelOptions(CLI::App& app, ServeOptions& options) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
       ->capture_default_str();
   app.add_option("--seed", options.seed, "Of dummy weights")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--chat-template", options.chat_template,
                  "llama-2, llama-3, chatml, alpaca or vicuna (default: the "
@@ -94,6 +94,18 @@ absl::Status Validate(const ServeOptions& options) {
   if (options.port < 0 || options.port > 65535) {
     return absl::InvalidArgumentError(
         absl::StrCat("--port must be 0 to 65535, is ", options.port));
+  }
+  // Written so that NaN is refused too.
+  if (!(options.memory_utilization > 0 && options.memory_utilization <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--memory-utilization must be above 0 and at most 1, is ",
+                     options.memory_utilization));
+  }
+  if (!(options.shutdown_timeout_seconds >= 0 &&
+        options.shutdown_timeout_seconds <= 3600)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--shutdown-timeout must be 0 to 3600 seconds, is ",
+                     options.shutdown_timeout_seconds));
   }
   const absl::StatusOr<int64_t> memory = ParseByteSize(options.kv_cache_memory);
   if (!memory.ok()) return Annotate(memory.status(), "--kv-cache-memory");

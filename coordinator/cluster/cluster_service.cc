@@ -162,6 +162,8 @@ class ClusterService::Impl {
   Reactor* Open(grpc::CallbackServerContext* context, OnMessage on_message) {
     absl::MutexLock lock(&mutex_);
     const StreamId id = next_id_++;
+    // Reading begins below.
+    handler_->OnStreamOpened(id);
     std::shared_ptr<ByteStream> stream = ByteStream::Start(
         context, {.on_message =
                       [id, on_message = std::move(on_message)](

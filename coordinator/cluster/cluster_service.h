@@ -20,11 +20,12 @@ namespace caravan::coordinator {
 using StreamId = uint64_t;
 
 // Who hears what arrives. Called from gRPC's threads; returns at once and does
-// not throw. For one stream: any number of reports, one at a time and in order,
-// then exactly one OnStreamEnded.
+// not throw. For one stream: OnStreamOpened, any number of reports, one at a
+// time and in order, then exactly one OnStreamEnded.
 class ClusterServiceHandler {
  public:
   virtual ~ClusterServiceHandler() = default;
+  virtual void OnStreamOpened(StreamId stream) = 0;
   virtual void OnAgentReport(StreamId stream, v1::AgentReport report) = 0;
   virtual void OnEngineReport(StreamId stream, v1::EngineReport report) = 0;
   virtual void OnStreamEnded(StreamId stream) = 0;

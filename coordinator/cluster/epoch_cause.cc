@@ -21,14 +21,12 @@ std::string LastLine(absl::string_view text) {
 }
 
 Evidence EvidenceOf(const v1::ProcessExited& exited) {
-  if (exited.role() != "engine") return Evidence::kLauncherExited;
-  if (absl::StrContains(exited.reason(), "signal 15")) {
+  const bool is_engine = exited.role() == "engine";
+  if (is_engine && absl::StrContains(exited.reason(), "signal 15")) {
     return Evidence::kTerminated;
   }
-  if (absl::StrContains(exited.reason(), "signal")) {
-    return Evidence::kEngineKilled;
-  }
-  return Evidence::kEngineExited;
+  if (absl::StrContains(exited.reason(), "signal")) return Evidence::kKilled;
+  return is_engine ? Evidence::kEngineExited : Evidence::kLauncherExited;
 }
 
 // "mpirun noticed that process rank 2 with PID 0 on node b exited on signal 9
@@ -48,7 +46,7 @@ std::optional<EpochCause> ReadMpirunsWords(absl::string_view words) {
     return std::nullopt;
   }
   cause.evidence = absl::StartsWith(signal, "15 ") ? Evidence::kTerminated
-                                                   : Evidence::kEngineKilled;
+                                                   : Evidence::kKilled;
   cause.reason = absl::StrCat("killed by signal ", signal);
   return cause;
 }
@@ -60,7 +58,7 @@ bool IsConclusive(Evidence evidence) {
     case Evidence::kStalled:
     case Evidence::kLaunchFailed:
     case Evidence::kNodeLost:
-    case Evidence::kEngineKilled:
+    case Evidence::kKilled:
       return true;
     case Evidence::kAborted:
     case Evidence::kLauncherExited:
@@ -87,7 +85,7 @@ EpochCause CauseOf(const v1::ProcessExited& exited, absl::string_view node) {
                      ? exited.reason()
                      : absl::StrCat(exited.role(), " ", exited.reason());
   const std::string words = LastLine(exited.last_words());
-  if (cause.evidence != Evidence::kEngineKilled && !words.empty()) {
+  if (cause.evidence != Evidence::kKilled && !words.empty()) {
     absl::StrAppend(&cause.reason, " after saying \"", words, "\"");
   }
   return cause;

@@ -26,7 +26,7 @@ enum class Evidence {
   kLaunchFailed,
   kEngineFailed,  // an engine says what is wrong with itself
   kNodeLost,      // the agent is gone
-  kEngineKilled,  // an engine died of a signal
+  kKilled,        // an engine, mpirun or a daemon died of a signal
 };
 
 struct EpochCause {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/progress_page.h"
 #include "coordinator/cluster/replica_supervisor.h"
 
 namespace caravan::coordinator {
@@ -43,12 +44,13 @@ bool IsPermanent(const EpochCause& cause) {
 
 void ReplicaSupervisor::Tick(const StepView& steps) {
   const absl::Time now = clock_->Now();
+  if (started_) steps_ = steps;
   if (state_ == ReplicaState::kDiagnosing &&
       now - entered_ >= options_.diagnosis) {
     Conclude();
   }
   CheckDeadlines(now);
-  CheckStall(steps, now);
+  CheckStall(now);
   if (state_ == ReplicaState::kClearing &&
       now - entered_ >= options_.clear_timeout) {
     FinishClearing();
@@ -111,17 +113,17 @@ bool ReplicaSupervisor::SomeNodeIsSilent(absl::Time now) const {
   return false;
 }
 
-void ReplicaSupervisor::CheckStall(const StepView& steps, absl::Time now) {
-  if (state_ != ReplicaState::kRunning || steps.in_flight == 0) return;
-  const absl::Duration waited = now - steps.since;
+void ReplicaSupervisor::CheckStall(absl::Time now) {
+  if (state_ != ReplicaState::kRunning || steps_.in_flight == 0) return;
+  const absl::Duration waited = now - steps_.since;
   // A lost host stops the steps too: its lease decides first.
-  if (waited < steps.allowance || SomeNodeIsSilent(now)) return;
+  if (waited < steps_.allowance || SomeNodeIsSilent(now)) return;
   const int rank = ranks_.FindStuck(now, kStill);
   EpochCause cause = {
       .evidence = Evidence::kStalled,
       .code = absl::StatusCode::kDeadlineExceeded,
       .rank = rank,
-      .step = steps.oldest_step,
+      .step = steps_.oldest_step,
       .reason = absl::StrCat(
           "no progress for ",
           absl::FormatDuration(absl::Trunc(waited, absl::Milliseconds(100))))};
@@ -138,10 +140,6 @@ void ReplicaSupervisor::CheckStall(const StepView& steps, absl::Time now) {
 
 void ReplicaSupervisor::Consider(EpochCause cause) {
   if (!IsActive()) return;
-  if (cause.phase.empty() && ranks_.Has(cause.rank)) {
-    cause.step = std::max(cause.step, ranks_[cause.rank].step);
-    cause.phase = ranks_[cause.rank].phase;
-  }
   const bool is_better =
       !cause_.has_value() || cause.evidence > cause_->evidence;
   if (is_better) cause_ = std::move(cause);
@@ -149,11 +147,28 @@ void ReplicaSupervisor::Consider(EpochCause cause) {
   if (IsConclusive(cause_->evidence)) Conclude();
 }
 
+// Says where it happened, as far as that is known.
+void ReplicaSupervisor::CompleteCause() {
+  if (cause_->phase.empty() && ranks_.Has(cause_->rank)) {
+    cause_->step = std::max(cause_->step, ranks_[cause_->rank].step);
+    cause_->phase = ranks_[cause_->rank].phase;
+  }
+  if (!started_) return;
+  if (cause_->step == 0) cause_->step = steps_.oldest_step;
+  // Of before the first step: as old as the last heartbeat.
+  if (cause_->phase == Name(EnginePhase::kStarting) ||
+      cause_->phase == Name(EnginePhase::kLoading)) {
+    cause_->phase.clear();
+  }
+}
+
 void ReplicaSupervisor::Conclude() {
+  CompleteCause();
   last_cause_ = DescribeEnd(options_.replica, epoch_, *cause_);
   Log(LogLevel::kError, last_cause_);
   const bool was_success =
-      started_ && clock_->Now() - started_at_ >= options_.success_after;
+      started_ && (steps_.completed > 0 ||
+                   clock_->Now() - started_at_ >= options_.success_after);
   num_start_failures_ = was_success ? 1 : num_start_failures_ + 1;
   const bool is_hopeless =
       !has_run_ && options_.max_start_failures > 0 &&

@@ -314,6 +314,7 @@ void ReplicaSupervisor::StartIfReady() {
   started_ = true;
   has_run_ = true;
   started_at_ = clock_->Now();
+  steps_ = {};
   Enter(ReplicaState::kRunning);
   actions_.emplace_back(EpochStarted{plan_});
 }

@@ -82,7 +82,8 @@ struct SupervisorOptions {
   absl::Duration clear_timeout = absl::Seconds(5);
   absl::Duration first_backoff = absl::Milliseconds(200);
   absl::Duration longest_backoff = absl::Seconds(10);
-  // An epoch that ran so long was a success: back-off begins anew.
+  // An epoch that completed a step or ran so long was a success: back-off
+  // begins anew.
   absl::Duration success_after = absl::Seconds(10);
 };
 
@@ -151,10 +152,11 @@ class ReplicaSupervisor final {
   // A symptom of a failure.
   void Consider(EpochCause cause);
   void CheckDeadlines(absl::Time now);
-  void CheckStall(const StepView& steps, absl::Time now);
+  void CheckStall(absl::Time now);
   bool SomeNodeIsSilent(absl::Time now) const;
   // Names the cause and ends the epoch.
   void Conclude();
+  void CompleteCause();
   void KillAndClear(const absl::Status& status);
   void SendKill(absl::string_view node);
   void FinishClearing();
@@ -173,6 +175,7 @@ class ReplicaSupervisor final {
   bool has_run_ = false;  // for any epoch
   bool stopping_ = false;
   absl::Time started_at_;
+  StepView steps_;  // of this epoch, as of the last Tick
 
   std::map<std::string, Node, std::less<>> nodes_;
   std::map<std::string, absl::Time, std::less<>> heard_;

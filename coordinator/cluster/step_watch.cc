@@ -37,6 +37,7 @@ void StepWatch::OnCompleted(uint64_t number, absl::Time now) {
                                  : per_row;
     bucket.known = true;
     last_completed_ = now;
+    ++num_completed_;
     in_flight_.pop_front();
   }
 }
@@ -55,9 +56,10 @@ absl::Duration StepWatch::Allowance(int64_t rows) const {
 }
 
 StepView StepWatch::View() const {
-  if (in_flight_.empty()) return {};
+  if (in_flight_.empty()) return {.completed = num_completed_};
   const InFlight& oldest = in_flight_.front();
-  return {.in_flight = static_cast<int64_t>(in_flight_.size()),
+  return {.completed = num_completed_,
+          .in_flight = static_cast<int64_t>(in_flight_.size()),
           .oldest_step = oldest.number,
           .since = std::max(oldest.issued, last_completed_),
           .allowance = Allowance(oldest.rows)};

@@ -10,8 +10,9 @@
 
 namespace caravan::coordinator {
 
-// What is in flight.
+// What is done and what is in flight.
 struct StepView {
+  int64_t completed = 0;  // so far
   int64_t in_flight = 0;
   uint64_t oldest_step = 0;
   // When the oldest step began to be waited for: its issue or the completion of
@@ -56,6 +57,7 @@ class StepWatch final {
   const double first_seconds_per_row_;
   std::array<Bucket, kNumBuckets> buckets_;
   std::deque<InFlight> in_flight_;
+  int64_t num_completed_ = 0;
   absl::Time last_completed_ = absl::InfinitePast();
 };
 

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from caravan_process import ENDED, Streams, check, wait_until
+from caravan_process import ENDED, Streams, check, command_of, wait_until
 
 RECOVERY_SECONDS = 10
 
@@ -49,7 +49,8 @@ def kill_engine(caravan, rank):
         os.kill(caravan.engines(epoch)[rank], signal.SIGKILL)
     strike_and_recover(
         caravan, strike,
-        rf"ended: rank {rank} on \S+: killed by signal 9 \(Killed\)")
+        rf"ended: rank {rank} on \S+: killed by signal 9 \(Killed\) "
+        r"at step \d+")
 
 
 def stop_engine(caravan, rank):
@@ -58,6 +59,38 @@ def stop_engine(caravan, rank):
     strike_and_recover(
         caravan, strike,
         rf"ended: rank {rank} on \S+: no progress for \S+ at step \d+ in \S+")
+
+
+def kill_mpirun(caravan):
+    def strike(epoch):
+        found = [pid for pid in caravan.of_epoch(epoch)
+                 if os.path.basename(command_of(pid)[0]).startswith("mpirun")]
+        check(len(found) == 1, f"mpirun runs as {found}")
+        os.kill(found[0], signal.SIGKILL)
+    strike_and_recover(
+        caravan, strike,
+        r"ended: node \S+: mpirun killed by signal 9 \(Killed\)")
+
+
+def kill_twice(caravan, rank):
+    """A second fault while the replica recovers from the first."""
+    epoch = caravan.epoch()
+    before = len(caravan.output.lines())
+    os.kill(caravan.engines(epoch)[rank], signal.SIGKILL)
+    wait_until(lambda: rank in caravan.engines(epoch + 1), RECOVERY_SECONDS,
+               "the next epoch's engines")
+    os.kill(caravan.engines(epoch + 1)[rank], signal.SIGKILL)
+    for lost in (epoch, epoch + 1):
+        caravan.output.wait_for(rf"epoch {lost} ended: ", RECOVERY_SECONDS,
+                                before)
+        wait_until(lambda: not caravan.of_epoch(lost), RECOVERY_SECONDS,
+                   f"processes of epoch {lost} gone")
+    wait_until(lambda: caravan.get("/health")[0] == 200, RECOVERY_SECONDS,
+               "the replica back")
+    check(len(caravan.complete([1, 2, 3], 8)) == 8, "no tokens")
+    causes = [line for line in caravan.output.lines()[before:]
+              if ENDED.search(line)]
+    check(len(causes) == 2, f"not two causes but: {causes}")
 
 
 def kill_agent(caravan):

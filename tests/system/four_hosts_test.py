@@ -46,12 +46,15 @@ class Lab:
             agent.wait()
         lab_command("down", self.name)
 
-    def start_agent(self, host, port, token, tag):
-        # The agent keeps the pid: namespaces.sh runs it by exec.
+    def start_agent(self, host, port, token, tag, mount=()):
+        # The agent keeps the pid: all that runs it does so by exec. `mount`
+        # shows this host alone the first folder in the place of the second.
+        show = ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"',
+                "sh", *mount] if mount else []
         self.agents[host] = subprocess.Popen(
-            [LAB_SCRIPT, "exec", self.name, str(host), self.binary, "agent",
-             "--join", f"{self.address}:{port}", "--token-file", token,
-             "--insecure"],
+            [LAB_SCRIPT, "exec", self.name, str(host), *show, self.binary,
+             "agent", "--join", f"{self.address}:{port}", "--token-file",
+             token, "--insecure"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=dict(os.environ, CARAVAN_TEST_TAG=tag))
@@ -84,8 +87,11 @@ def one_process_tokens(binary, folder):
 
 
 @contextlib.contextmanager
-def cluster(binary, folder):
-    """A lab, a server over its four hosts and the path of the token."""
+def cluster(binary, folder, mounts=None):
+    """A lab, a server over its four hosts, its port and the token's file.
+
+    With `mounts` (host -> folders, see start_agent) it need not become ready.
+    """
     token = os.path.join(folder, "token")
     with os.fdopen(os.open(token, os.O_CREAT | os.O_WRONLY, 0o600), "w") as out:
         out.write("0123456789abcdef0123456789abcdef\n")
@@ -101,8 +107,10 @@ def cluster(binary, folder):
             random.shuffle(hosts)
             print(f"  agents start in the order {hosts}", flush=True)
             for host in hosts:
-                lab.start_agent(host, port, token, caravan.tag)
-            caravan.wait_ready(60)
+                lab.start_agent(host, port, token, caravan.tag,
+                                (mounts or {}).get(host, ()))
+            if mounts is None:
+                caravan.wait_ready(60)
             yield lab, caravan, port, token
 
 
@@ -139,7 +147,7 @@ def survives_lost_hosts(binary, folder):
         faults.strike_and_recover(
             caravan,
             lambda epoch: os.kill(caravan.engines(epoch)[2], signal.SIGKILL),
-            rf"ended: rank 2 on {victim}: killed by signal 9 \(Killed\)")
+            rf"ended: rank 2 on {victim}: killed by signal 9 \(Killed\) at step")
 
         def kill_agent(_):
             lab.agents[3].kill()
@@ -171,6 +179,19 @@ def survives_lost_hosts(binary, folder):
                        f"agent of host {host} ended")
 
 
+def names_the_node_with_another_model(binary, folder):
+    right = tiny_model(folder)
+    os.mkdir(os.path.join(folder, "wrong"))
+    other = tiny_model(os.path.join(folder, "wrong"), num_hidden_layers=6)
+    with cluster(binary, folder, mounts={3: (other, right)}) as parts:
+        lab, caravan = parts[0], parts[1]
+        line = caravan.output.wait_for(
+            rf"epoch 1 ended: rank 2 on {lab.node(3)}: .*", 60).group(0)
+        check("model" in line or "fingerprint" in line, line)
+        print(f"  {line}")
+        caravan.stop()
+
+
 def refuses_a_wrong_token(binary, folder):
     with cluster(binary, folder) as (lab, caravan, port, _):
         other = os.path.join(folder, "other")
@@ -198,5 +219,6 @@ if __name__ == "__main__":
         print(f"skipped: {possible.stdout.strip()}")
         sys.exit(77)
     sys.exit(run_tests(
-        [tokens_cross_the_wires, survives_lost_hosts, refuses_a_wrong_token],
+        [tokens_cross_the_wires, survives_lost_hosts,
+         names_the_node_with_another_model, refuses_a_wrong_token],
         os.path.abspath(sys.argv[1])))

@@ -44,6 +44,8 @@ def survives_faults(binary, folder):
         faults.stop_engine(caravan, rank=1)
         faults.kill_agent(caravan)
         faults.stop_engine(caravan, rank=2)
+        faults.kill_mpirun(caravan)
+        faults.kill_twice(caravan, rank=3)
         check(caravan.complete(PROMPTS[2], 24) == before,
               "other tokens after the faults")
         caravan.stop()

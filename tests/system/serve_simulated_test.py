@@ -95,6 +95,7 @@ def survives_faults(binary, folder):
         faults.stop_engine(caravan, rank=2)
         faults.kill_agent(caravan)
         faults.kill_engine(caravan, rank=0)
+        faults.kill_twice(caravan, rank=3)
         caravan.stop()
 
 

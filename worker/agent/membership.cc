@@ -26,6 +26,20 @@ struct Overloaded : Handlers... {
 template <typename... Handlers>
 Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
+void AddProgress(const EngineProgressSnapshot& engine,
+                 v1::Heartbeat& heartbeat) {
+  v1::EngineProgress& progress = *heartbeat.add_engines();
+  progress.set_replica(engine.replica);
+  progress.set_epoch(engine.epoch);
+  progress.set_rank(engine.rank);
+  progress.set_pid(engine.pid);
+  progress.set_step(engine.step);
+  const absl::string_view phase = Name(engine.phase);
+  progress.set_phase(phase.data(), phase.size());
+  progress.set_ticks(engine.ticks);
+  progress.set_resident_bytes(ResidentBytes(static_cast<pid_t>(engine.pid)));
+}
+
 }  // namespace
 
 Membership::Membership(const std::string& coordinator, uint64_t dial,
@@ -212,6 +226,8 @@ void Membership::HandleRelayCall(RelayCall call) {
 void Membership::HandleExit(const ProcessExit& exit) {
   LogInfo(absl::StrCat(exit.label.DebugString(), ", pid ", exit.pid, ", ",
                        exit.reason));
+  // How far all were comes first, fresher than the last heartbeat.
+  if (exit.label.role == "engine") SendLastProgress(exit.label.epoch);
   v1::AgentReport report;
   v1::ProcessExited& exited = *report.mutable_process_exited();
   exited.set_replica(exit.label.epoch.replica);
@@ -272,16 +288,17 @@ void Membership::SendHeartbeat() {
   v1::Heartbeat& heartbeat = *report.mutable_heartbeat();
   for (const EngineProgressSnapshot& engine : parts_.launcher.Progress(
            [this](ProcessExit exit) { HandleExit(exit); })) {
-    v1::EngineProgress& progress = *heartbeat.add_engines();
-    progress.set_replica(engine.replica);
-    progress.set_epoch(engine.epoch);
-    progress.set_rank(engine.rank);
-    progress.set_pid(engine.pid);
-    progress.set_step(engine.step);
-    const absl::string_view phase = Name(engine.phase);
-    progress.set_phase(phase.data(), phase.size());
-    progress.set_ticks(engine.ticks);
-    progress.set_resident_bytes(ResidentBytes(static_cast<pid_t>(engine.pid)));
+    AddProgress(engine, heartbeat);
+  }
+  Send(std::move(report));
+}
+
+void Membership::SendLastProgress(const EpochKey& key) {
+  v1::AgentReport report;
+  v1::Heartbeat& heartbeat = *report.mutable_heartbeat();
+  for (const EngineProgressSnapshot& engine :
+       ReadProgressFolder(parts_.folder.Folders(key).progress, key)) {
+    AddProgress(engine, heartbeat);
   }
   Send(std::move(report));
 }

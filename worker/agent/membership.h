@@ -74,6 +74,7 @@ class Membership final {
   void BeginKill(const EpochKey& key);
   void ContinueKills();
   void SendHeartbeat();
+  void SendLastProgress(const EpochKey& key);
   void Send(v1::AgentReport report);
 
   const uint64_t dial_;

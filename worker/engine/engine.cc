@@ -73,6 +73,7 @@ class Engine {
         return absl::InternalError("the coordinator sent a second plan");
       }
       step_ = command.step().number();
+      if (progress_ != nullptr) progress_->SetStep(step_);
       SetPhase(EnginePhase::kCompute);
       CARAVAN_ASSIGN_OR_RETURN(v1::StepResult result,
                                executor.Execute(command.step()));

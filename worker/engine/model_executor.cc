@@ -93,7 +93,6 @@ absl::StatusOr<v1::StepResult> ModelExecutor::Execute(const v1::Step& step) {
         "step out of order: step=", step.number(), " last=", last_step_));
   }
   last_step_ = step.number();
-  if (options_.progress != nullptr) options_.progress->SetStep(step.number());
 
   v1::StepResult result;
   result.set_epoch(step.epoch());

@@ -1,5 +1,6 @@
 #include "coordinator/cluster/cluster.h"
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -235,6 +236,7 @@ class ClusterTest : public ::testing::Test {
   testing::FakeClock clock_;
   RecordingListener listener_;
   std::unique_ptr<Cluster> cluster_;
+  std::atomic<bool> stranger_is_gone_ = false;
 };
 
 TEST_F(ClusterTest, StepsGoToEveryEngineAndResultsComeBackInOrder) {
@@ -255,7 +257,7 @@ TEST_F(ClusterTest, StepsGoToEveryEngineAndResultsComeBackInOrder) {
   first.SayReady();
   last.SayReady();
   EXPECT_THAT(listener_.Await(1), ElementsAre("started 1"));
-  EXPECT_THAT(cluster_->WaitUntilReady(clock_.Now()), IsOk());
+  EXPECT_THAT(cluster_->WaitUntilReady(clock_.Now() + kPatience), IsOk());
   EXPECT_EQ(listener_.group()->info().num_stages, 2);
 
   for (uint64_t number = 1; number <= 50; ++number) {
@@ -312,6 +314,29 @@ TEST_F(ClusterTest, ReportsBeforeHelloAndGarbageEndTheStream) {
   empty.Send({});
   EXPECT_EQ(empty.End().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(cluster_->View().nodes, ::testing::IsEmpty());
+}
+
+TEST_F(ClusterTest, AStreamWithoutHelloIsEnded) {
+  Start(1, 1, 1);
+  grpc::ClientContext context;
+  const auto stub = v1::EngineControl::NewStub(
+      grpc::CreateChannel(absl::StrCat("127.0.0.1:", cluster_->port()),
+                          grpc::InsecureChannelCredentials()));
+  const auto stream = stub->Attach(&context);
+  FakeAgent member(cluster_->port(), "a");
+  Next(member);
+  std::thread time([this] {
+    // The stream may not have been seen yet when the clock first moves.
+    while (!stranger_is_gone_) {
+      clock_.Advance(absl::Milliseconds(100));
+      cluster_->View();
+    }
+  });
+  v1::EngineCommand command;
+  EXPECT_FALSE(stream->Read(&command));
+  stranger_is_gone_ = true;
+  time.join();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
 TEST_F(ClusterTest, EnginesAreRefusedByTokenBuildEpochAndNode) {

@@ -27,7 +27,7 @@ v1::EngineFailure Failure(absl::StatusCode code) {
 TEST(EpochCauseTest, AKilledEngineProvesMostAndItsWordsAddNothing) {
   const EpochCause cause =
       CauseOf(Exited("engine", "killed by signal 9 (Killed)", "bye"), "node-b");
-  EXPECT_EQ(cause.evidence, Evidence::kEngineKilled);
+  EXPECT_EQ(cause.evidence, Evidence::kKilled);
   EXPECT_TRUE(IsConclusive(cause.evidence));
   EXPECT_EQ(DescribeEnd(0, 3, cause),
             "replica 0 epoch 3 ended: rank 2 on node-b: killed by signal 9 "
@@ -76,7 +76,7 @@ TEST(EpochCauseTest, MpirunsLastWordsNameTheRankThatOnlyItSawDie) {
              "mpirun noticed that process rank 3 with PID 0 on node\n"
              "vm exited on signal 11 (Segmentation fault).\n---\n"),
       "node-a");
-  EXPECT_EQ(cause.evidence, Evidence::kEngineKilled);
+  EXPECT_EQ(cause.evidence, Evidence::kKilled);
   EXPECT_EQ(cause.rank, 3);
   EXPECT_EQ(cause.reason, "killed by signal 11 (Segmentation fault)");
   for (const char* words :
@@ -87,6 +87,15 @@ TEST(EpochCauseTest, MpirunsLastWordsNameTheRankThatOnlyItSawDie) {
         Evidence::kLauncherExited)
         << words;
   }
+}
+
+TEST(EpochCauseTest, AKilledMpirunIsACause) {
+  const EpochCause cause =
+      CauseOf(Exited("mpirun", "killed by signal 9 (Killed)"), "node-a");
+  EXPECT_EQ(cause.evidence, Evidence::kKilled);
+  EXPECT_EQ(DescribeEnd(0, 1, cause),
+            "replica 0 epoch 1 ended: node node-a: mpirun killed by signal 9 "
+            "(Killed)");
 }
 
 TEST(EpochCauseTest, MpirunIsNoRank) {

@@ -307,6 +307,19 @@ TEST_F(ReplicaSupervisorTest, AKilledEngineIsNamedAtOnceAndTheReplicaReturns) {
   EXPECT_EQ(wishes.agents[0].command.launch_mpi().epoch(), 2u);
 }
 
+TEST_F(ReplicaSupervisorTest, WithoutAHeartbeatTheStepInFlightIsNamed) {
+  Make(1, 1, 1);
+  Join("a");
+  Heartbeat("a", 0, 0, "loading", 1);
+  RunToReady(1);
+  supervisor_->Tick({.in_flight = 2, .oldest_step = 5});
+  Take();
+  Exit("a", "engine", 0, "killed by signal 9 (Killed)");
+  EXPECT_THAT(Take().errors,
+              ElementsAre("replica 0 epoch 1 ended: rank 0 on a: killed by "
+                          "signal 9 (Killed) at step 5"));
+}
+
 TEST_F(ReplicaSupervisorTest, ALoneWeakSymptomIsNamedAfterTheDiagnosis) {
   Make(1, 1, 1);
   Join("a");
@@ -477,6 +490,21 @@ TEST_F(ReplicaSupervisorTest, BackOffDoublesAndBeginsAnewAfterASuccess) {
   }
   RunToReady(1);
   clock_.Advance(absl::Seconds(10));
+  Exit("a", "engine", 0, "killed by signal 9 (Killed)");
+  Cleared("a", supervisor_->epoch());
+  EXPECT_EQ(supervisor_->NextWake() - clock_.Now(), absl::Milliseconds(200));
+  // A completed step is a success too, however short the epoch; one that only
+  // started is not.
+  clock_.Advance(absl::Milliseconds(200));
+  supervisor_->Tick({});
+  RunToReady(1);
+  Exit("a", "engine", 0, "killed by signal 9 (Killed)");
+  Cleared("a", supervisor_->epoch());
+  EXPECT_EQ(supervisor_->NextWake() - clock_.Now(), absl::Milliseconds(400));
+  clock_.Advance(absl::Milliseconds(400));
+  supervisor_->Tick({});
+  RunToReady(1);
+  supervisor_->Tick({.completed = 1});
   Exit("a", "engine", 0, "killed by signal 9 (Killed)");
   Cleared("a", supervisor_->epoch());
   EXPECT_EQ(supervisor_->NextWake() - clock_.Now(), absl::Milliseconds(200));

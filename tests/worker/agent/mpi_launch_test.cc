@@ -55,17 +55,19 @@ class MpiLaunchTest : public AgentFixture {
     return engines;
   }
 
-  static void KillAndAwait(FakeCoordinator& coordinator,
-                           const std::string& node) {
+  // How many the agent had to kill.
+  static int KillAndAwait(FakeCoordinator& coordinator,
+                          const std::string& node) {
     v1::AgentCommand command;
     command.mutable_kill_epoch()->set_replica(0);
     command.mutable_kill_epoch()->set_epoch(1);
     coordinator.Send(node, command);
     const auto cleared = coordinator.Await(
         node, [](const v1::AgentReport& r) { return r.has_epoch_cleared(); });
-    ASSERT_TRUE(cleared.has_value());
+    EXPECT_TRUE(cleared.has_value());
+    if (!cleared) return -1;
     EXPECT_EQ(cleared->epoch_cleared().problem(), "");
-    EXPECT_GT(cleared->epoch_cleared().num_killed(), 0);
+    return cleared->epoch_cleared().num_killed();
   }
 };
 
@@ -79,7 +81,7 @@ TEST_F(MpiLaunchTest, RunsRanksOnOneMachineAndClearsThem) {
   for (int rank = 0; rank < 3; ++rank) {
     EXPECT_EQ(engines.at(rank).step(), 1003u);
   }
-  KillAndAwait(coordinator, "node-a");
+  EXPECT_GT(KillAndAwait(coordinator, "node-a"), 0);
   EXPECT_THAT(Marked("node-a"), IsEmpty());
 }
 
@@ -95,8 +97,9 @@ TEST_F(MpiLaunchTest, ReachesTheOtherAgentThroughTheRelay) {
   const auto on_a = AwaitEngines(coordinator, "node-a", 2);
   const auto on_b = AwaitEngines(coordinator, "node-b", 1);
   EXPECT_TRUE(on_b.count(0) == 1 && on_a.count(1) == 1 && on_a.count(2) == 1);
-  KillAndAwait(coordinator, "node-a");
-  KillAndAwait(coordinator, "node-b");
+  EXPECT_GT(KillAndAwait(coordinator, "node-a"), 0);
+  // Its daemon may have ended by itself when mpirun was gone.
+  EXPECT_GE(KillAndAwait(coordinator, "node-b"), 0);
   EXPECT_THAT(Marked("node-a"), IsEmpty());
   EXPECT_THAT(Marked("node-b"), IsEmpty());
 }

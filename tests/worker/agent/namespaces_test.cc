@@ -178,7 +178,7 @@ TEST_F(NamespacesTest, RanksMeetAcrossHostsAndAreCleared) {
     ASSERT_TRUE(cleared.has_value());
     // mpirun on the second host may have ended its own before it is told to.
     if (host == 1) {
-      EXPECT_EQ(cleared->epoch_cleared().num_killed(), 2);
+      EXPECT_GT(cleared->epoch_cleared().num_killed(), 0);
     }
     EXPECT_EQ(cleared->epoch_cleared().problem(), "");
     EXPECT_THAT(Marked(Node(host)), IsEmpty());

@@ -216,12 +216,12 @@ TEST_F(NamespacesTest, ANewAgentKillsWhatAKilledOneLeft) {
   Launch();
   ASSERT_THAT(engines_, SizeIs(2));
   // The daemon dies with its agent; the rank below it is stopped, so that it
-  // cannot notice.
+  // cannot notice. (Often: the kernel may hang up an orphaned stopped group,
+  // and then there is nothing left to find.)
   ASSERT_EQ(kill(engines_.at(1).pid(), SIGSTOP), 0);
   ASSERT_EQ(kill(agents_[0].pid, SIGKILL), 0);
   ASSERT_EQ(waitpid(agents_[0].pid, nullptr, 0), agents_[0].pid);
   agents_.erase(agents_.begin());
-  EXPECT_THAT(Marked(Node(1)), ::testing::Not(IsEmpty()));
   StartHost(1);
   ASSERT_TRUE(coordinator_->AwaitHello(Node(1)));
   EXPECT_THAT(Marked(Node(1)), IsEmpty());

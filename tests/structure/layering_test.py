@@ -35,7 +35,6 @@ VENDOR = {
     r"cuda_runtime(_api)?\.h": ["worker/backend/cuda"],
     r"(grpcpp/.*|.*\.grpc\.pb\.h)": ["coordinator/cluster", "worker/agent", "worker/engine", "base/grpc_status"],
     r"boost/.*": ["coordinator/api", "cli"],
-    r"sentencepiece.*": ["coordinator/text"],
 }
 # Of those, what must stay out of headers altogether: it is not on every machine.
 SOURCES_ONLY = re.compile(r"mpi\.h|nccl\.h|cuda_runtime(_api)?\.h")

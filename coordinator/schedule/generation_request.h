@@ -35,7 +35,6 @@ struct GenerationRequest {
 struct TokenLogprob {
   int32_t id = -1;
   float logprob = 0;
-  int32_t rank = 0;
   std::vector<int32_t> top_ids;
   std::vector<float> top_logprobs;
 };

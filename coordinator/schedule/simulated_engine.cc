@@ -32,7 +32,6 @@ v1::TokenLogprobs SimulatedLogprobs(int32_t id, int32_t num_top,
                                     int32_t vocabulary_size) {
   v1::TokenLogprobs logprobs;
   logprobs.set_id(id);
-  logprobs.set_rank(1);
   logprobs.set_logprob(-0.125f * static_cast<float>(1 + id % 5));
   for (int32_t i = 0; i < std::min(num_top, vocabulary_size); ++i) {
     logprobs.add_top_ids((id + i) % vocabulary_size);

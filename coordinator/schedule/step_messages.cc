@@ -17,7 +17,6 @@ v1::SamplingParameters ToMessage(const SamplingParameters& sampling) {
 TokenLogprob FromMessage(const v1::TokenLogprobs& message) {
   return {.id = message.id(),
           .logprob = message.logprob(),
-          .rank = message.rank(),
           .top_ids = {message.top_ids().begin(), message.top_ids().end()},
           .top_logprobs = {message.top_logprobs().begin(),
                            message.top_logprobs().end()}};

@@ -30,7 +30,6 @@ TEST(StepMessagesTest, ReadsLogprobs) {
   v1::TokenLogprobs message;
   message.set_id(5);
   message.set_logprob(-1.5f);
-  message.set_rank(3);
   message.add_top_ids(9);
   message.add_top_ids(2);
   message.add_top_logprobs(-0.5f);
@@ -38,7 +37,6 @@ TEST(StepMessagesTest, ReadsLogprobs) {
   const TokenLogprob logprob = FromMessage(message);
   EXPECT_EQ(logprob.id, 5);
   EXPECT_EQ(logprob.logprob, -1.5f);
-  EXPECT_EQ(logprob.rank, 3);
   EXPECT_THAT(logprob.top_ids, ElementsAre(9, 2));
   EXPECT_THAT(logprob.top_logprobs, ElementsAre(-0.5f, -1.0f));
 }

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
-#include "cli/http_get.h"
+#include "cli/http_client.h"
 #include "nlohmann/json.hpp"
 
 namespace caravan::cli {
@@ -95,6 +97,24 @@ std::string Format(const Json& status) {
   return out;
 }
 
+struct StatusCommand {
+  std::string url = "http://127.0.0.1:8000";
+  std::string api_key;
+  bool as_json = false;
+};
+
+// What is to be shown.
+absl::StatusOr<std::string> Ask(const StatusCommand& command) {
+  HttpClient::Options options;
+  CARAVAN_ASSIGN_OR_RETURN(options.server, ParseServerUrl(command.url));
+  options.api_key = command.api_key;
+  options.silence_deadline = absl::Seconds(10);
+  CARAVAN_ASSIGN_OR_RETURN(const std::string json,
+                           HttpClient(std::move(options)).Get("/status"));
+  if (command.as_json) return json;
+  return FormatStatus(json);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> FormatStatus(absl::string_view json) {
@@ -107,20 +127,17 @@ absl::StatusOr<std::string> FormatStatus(absl::string_view json) {
 }
 
 void AddStatusCommand(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand(
+  CLI::App* subcommand = app.add_subcommand(
       "status", "Show a server's nodes, engines and requests");
-  command->footer(kExamples);
-  auto options = std::make_shared<HttpGetOptions>();
-  options->url = "http://127.0.0.1:8000";
-  options->target = "/status";
-  auto as_json = std::make_shared<bool>(false);
-  command->add_option("--url", options->url, "Where the server is")
+  subcommand->footer(kExamples);
+  auto command = std::make_shared<StatusCommand>();
+  subcommand->add_option("--url", command->url, "Where the server is")
       ->capture_default_str();
-  command->add_option("--api-key", options->api_key, "If the server has keys");
-  command->add_flag("--json", *as_json, "As the server says it");
-  command->callback([options, as_json, &exit_code] {
-    absl::StatusOr<std::string> text = HttpGet(*options);
-    if (text.ok() && !*as_json) text = FormatStatus(*text);
+  subcommand->add_option("--api-key", command->api_key,
+                         "If the server has keys");
+  subcommand->add_flag("--json", command->as_json, "As the server says it");
+  subcommand->callback([command, &exit_code] {
+    const absl::StatusOr<std::string> text = Ask(*command);
     if (text.ok()) {
       std::fputs(text->c_str(), stdout);
       return;

@@ -20,6 +20,8 @@ SKIPPED = 77
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTION = "What is the capital of France?"
 ENOUGH = ["--max-model-len", "1024", "--kv-cache-memory", "256MiB"]
+# (tp, pp): as in the goldens; of 3 KV heads and 30 layers.
+PLANS = [(1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (1, 3), (2, 2), (3, 2)]
 
 
 def model_file():
@@ -45,6 +47,25 @@ def serves_openais_client(binary, environment, folder):
             input=f"{QUESTION}\n", text=True, capture_output=True, timeout=120)
         check("Paris" in chat.stdout, f"chat said: {chat}")
         caravan.stop()
+
+
+def answers_at_every_plan(binary, environment, folder):
+    """Greedily and in float32 arithmetic: the same words everywhere."""
+    answers = {}
+    for tp, pp in PLANS:
+        arguments = [model_file(), "--port", "0", "-tp", str(tp), "-pp",
+                     str(pp), "--dtype", "float32", *ENOUGH]
+        with Caravan(binary, arguments) as caravan:
+            caravan.wait_ready(120)
+            code, answer = caravan.post("/v1/chat/completions", {
+                "messages": [{"role": "user", "content": QUESTION}],
+                "temperature": 0, "max_tokens": 24})
+            check(code == 200, f"the chat answered {code}: {answer}")
+            answers[tp, pp] = answer["choices"][0]["message"]["content"]
+            caravan.stop()
+        print(f"  TP {tp} x PP {pp}: {answers[tp, pp]}")
+    check(all("Paris" in answer for answer in answers.values()), answers)
+    check(len(set(answers.values())) == 1, answers)
 
 
 def run_starts_its_own_server(binary, environment, folder):
@@ -90,7 +111,7 @@ def main():
         print(f"{NAME} is not here: set CARAVAN_TEST_GGUF")
         sys.exit(SKIPPED)
     sys.exit(run_tests(
-        [serves_openais_client, run_starts_its_own_server,
+        [serves_openais_client, answers_at_every_plan, run_starts_its_own_server,
          chat_starts_its_own_server, ctrl_c_stops_a_run],
         sys.argv[1], sys.argv[2]))
 

@@ -12,6 +12,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/coordinator/text/text_goldens.h"
 #include "tests/partition/model/gguf_builder.h"
+#include "tests/support/real_model.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::coordinator {
@@ -204,11 +205,8 @@ TEST(GgufTokenizerTest, TheLlamaKindGivesSentencePiecesIds) {
 class RealModelTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = RealModelPath();
-    if (path_.empty()) {
-      GTEST_SKIP() << "no SmolLM2-135M-Instruct.Q4_1.gguf; CARAVAN_TEST_GGUF "
-                      "names one, deploy/quickstart.sh fetches it";
-    }
+    path_ = testing::RealModelFile();
+    if (path_.empty()) GTEST_SKIP() << testing::kNoRealModel;
   }
   std::string path_;
 };

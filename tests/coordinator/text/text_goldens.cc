@@ -1,7 +1,5 @@
 #include "tests/coordinator/text/text_goldens.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -30,19 +28,6 @@ std::vector<std::string> GoldenStrings() {
 std::vector<std::vector<int32_t>> GoldenIds(const std::string& name) {
   return nlohmann::json::parse(ReadFileOrDie(GoldenPath(name)))
       .get<std::vector<std::vector<int32_t>>>();
-}
-
-std::string RealModelPath() {
-  std::string path;
-  if (const char* named = std::getenv("CARAVAN_TEST_GGUF")) {
-    path = named;
-  } else if (const char* cache = std::getenv("XDG_CACHE_HOME")) {
-    path = std::string(cache) + "/caravan/SmolLM2-135M-Instruct.Q4_1.gguf";
-  } else if (const char* home = std::getenv("HOME")) {
-    path =
-        std::string(home) + "/.cache/caravan/SmolLM2-135M-Instruct.Q4_1.gguf";
-  }
-  return std::filesystem::exists(path) ? path : "";
 }
 
 void ExpectGoldenIds(const Tokenizer& tokenizer, const std::string& ids_name) {

@@ -17,10 +17,6 @@ std::string ReadFileOrDie(const std::string& path);
 std::vector<std::string> GoldenStrings();
 std::vector<std::vector<int32_t>> GoldenIds(const std::string& name);
 
-// Where SmolLM2-135M-Instruct.Q4_1.gguf lies: CARAVAN_TEST_GGUF, or the user's
-// cache, where deploy/quickstart.sh puts it. Empty: nowhere.
-std::string RealModelPath();
-
 // Every golden string gives its ids.
 void ExpectGoldenIds(const Tokenizer& tokenizer, const std::string& ids_name);
 

@@ -1,13 +1,12 @@
 #include "partition/model/gguf_source.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/partition/model/gguf_model.h"
+#include "tests/support/real_model.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {
@@ -83,20 +82,10 @@ TEST(GgufSourceTest, FingerprintTellsFilesApart) {
   EXPECT_NE(fingerprint(renamed), original);
 }
 
-// SmolLM2-135M-Instruct, as deploy/quickstart.sh gets it.
-std::string RealModel() {
-  if (const char* path = std::getenv("CARAVAN_TEST_GGUF")) return path;
-  const char* home = std::getenv("HOME");
-  return std::string(home == nullptr ? "" : home) +
-         "/.cache/caravan/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
-
 // Golden values: tests/partition/model/gguf_goldens.py.
 TEST(GgufSourceTest, ReadsTheRealModel) {
-  const std::string path = RealModel();
-  if (!std::filesystem::exists(path)) {
-    GTEST_SKIP() << "no " << path << "; CARAVAN_TEST_GGUF names another place";
-  }
+  const std::string path = testing::RealModelFile();
+  if (path.empty()) GTEST_SKIP() << testing::kNoRealModel;
   CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source, OpenGgufSource(path));
   const ModelSpec& spec = source->spec();
   EXPECT_EQ(CountParameters(spec), 134515008);

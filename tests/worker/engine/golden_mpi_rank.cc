@@ -1,7 +1,7 @@
 // One rank of a replica under a real mpirun, against the golden numbers:
-//   mpirun -n TP*PP golden_mpi_rank TP PP [GGUF]
-// runs every small model, or the GGUF file given as SmolLM2, and exits 0 when
-// each rank of the last stage found what transformers computes.
+//   mpirun -n TP*PP golden_mpi_rank TP PP
+// runs every small model, and SmolLM2 where it is, and exits 0 when each rank
+// of the last stage found what transformers computes.
 
 #include <unistd.h>
 
@@ -15,6 +15,7 @@
 #include "partition/model/model_source.h"
 #include "tests/support/engine_plan.h"
 #include "tests/support/model_golden.h"
+#include "tests/support/real_model.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/mpi/mpi_world.h"
 #include "worker/engine/model_executor.h"
@@ -45,22 +46,24 @@ absl::Status RunModel(const std::string& golden_folder,
 }
 
 absl::Status Run(int argc, char** argv) {
-  if (argc < 3) return absl::InvalidArgumentError("usage: TP PP [GGUF]");
+  if (argc != 3) return absl::InvalidArgumentError("usage: TP PP");
   const testing::EnginePlanOptions options{.tp = std::atoi(argv[1]),
                                            .pp = std::atoi(argv[2])};
   CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<World> world, CreateMpiWorld({}));
   if (world->size() != options.tp * options.pp) {
     return absl::InvalidArgumentError("the world is not TP * PP ranks");
   }
-  if (argc > 3) {
-    return RunModel(testing::GoldenFolder("smollm2_135m"), argv[3], options,
-                    *world);
-  }
   for (const std::string& name : testing::SmallGoldenModels()) {
     const std::string folder = testing::GoldenFolder(name);
     CARAVAN_RETURN_IF_ERROR(RunModel(folder, folder, options, *world));
   }
-  return absl::OkStatus();
+  const std::string real_model = testing::RealModelFile();
+  if (real_model.empty()) {
+    std::fprintf(stderr, "%s\n", testing::kNoRealModel);
+    return absl::OkStatus();
+  }
+  return RunModel(testing::GoldenFolder("smollm2_135m"), real_model, options,
+                  *world);
 }
 
 }  // namespace

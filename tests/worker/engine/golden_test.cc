@@ -1,6 +1,5 @@
 // The engine against Hugging Face transformers, its ranks as threads.
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,6 +11,7 @@
 #include "partition/model/model_source.h"
 #include "tests/support/engine_plan.h"
 #include "tests/support/model_golden.h"
+#include "tests/support/real_model.h"
 #include "tests/support/status_matchers.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/local/local_world.h"
@@ -84,10 +84,8 @@ TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
 class RealModelGoldenTest : public ::testing::TestWithParam<Degrees> {};
 
 TEST_P(RealModelGoldenTest, LogitsAndGreedyTokensEqualTransformers) {
-  const char* path = std::getenv("CARAVAN_TEST_GGUF");
-  if (path == nullptr) {
-    GTEST_SKIP() << "CARAVAN_TEST_GGUF does not name SmolLM2's GGUF file";
-  }
+  const std::string path = testing::RealModelFile();
+  if (path.empty()) GTEST_SKIP() << testing::kNoRealModel;
   ExpectGolden(GoldenFolder("smollm2_135m"), path, GetParam());
 }
 

@@ -20,5 +20,7 @@ fi
 export CARAVAN_TEST_PYTHON="$PWD/build/python/bin/python"
 
 build "$PRESET" -DCARAVAN_BUILD_TESTS=ON -DCARAVAN_BUILD_BENCHMARKS=ON
+step "Compile every header alone" "A header lacks an include that its users happen to have."
+cmake --build --preset "$PRESET" --target all_verify_interface_header_sets
 step "Run the tests ($PRESET)" "Run one again: ctest --preset $PRESET -R NAME --output-on-failure"
 ctest --preset "$PRESET"

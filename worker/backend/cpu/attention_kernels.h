@@ -175,7 +175,7 @@ CARAVAN_INLINE void AttendWholeBlock(const AttendArguments& a,
   }
 }
 
-void Attend(const AttendArguments& a) {
+inline void Attend(const AttendArguments& a) {
   const int64_t padded = PaddedHeadDim(a.head_dim);
   RunningSoftmax running[kMostQueries];
   for (int q = 0; q < a.num_queries; ++q) {

@@ -31,8 +31,8 @@ CARAVAN_INLINE float SumOfSquares(const float* x, int64_t count) {
   return Sum16(sum);
 }
 
-void RmsNorm(const float* x, const float* weight, float epsilon, int64_t count,
-             float* out) {
+inline void RmsNorm(const float* x, const float* weight, float epsilon,
+                    int64_t count, float* out) {
   const float mean = SumOfSquares(x, count) / static_cast<float>(count);
   const float factor = 1.0f / __builtin_sqrtf(mean + epsilon);
   int64_t i = 0;
@@ -46,7 +46,8 @@ CARAVAN_INLINE Vec GatedSiluOf(Vec gate, Vec up) {
   return gate / (Set(1.0f) + Exp(Zero() - gate)) * up;
 }
 
-void GatedSilu(const float* gate, const float* up, int64_t count, float* out) {
+inline void GatedSilu(const float* gate, const float* up, int64_t count,
+                      float* out) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     Store(out + i, GatedSiluOf(Load(gate + i), Load(up + i)));
@@ -63,8 +64,8 @@ void GatedSilu(const float* gate, const float* up, int64_t count, float* out) {
 }
 
 // Products and sums are rounded one by one, as in the models' definition.
-void Rotate(const float* in, const float* cos, const float* sin, int64_t half,
-            float* out) {
+inline void Rotate(const float* in, const float* cos, const float* sin,
+                   int64_t half, float* out) {
   int64_t i = 0;
   for (; i + kLanes <= half; i += kLanes) {
     const Vec first = Load(in + i);
@@ -82,8 +83,8 @@ void Rotate(const float* in, const float* cos, const float* sin, int64_t half,
   }
 }
 
-int64_t FindAbove(const float* values, int64_t begin, int64_t end,
-                  float threshold) {
+inline int64_t FindAbove(const float* values, int64_t begin, int64_t end,
+                         float threshold) {
   const Vec bound = Set(threshold);
   int64_t i = begin;
   for (; i + 4 * kLanes <= end; i += 4 * kLanes) {

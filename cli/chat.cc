@@ -19,7 +19,8 @@ namespace {
 
 constexpr char kExamples[] =
     R"(While talking: Ctrl-C stops an answer, /clear forgets what was said, /quit
-ends.
+ends. With questions from a pipe, the first answer that fails ends it with an
+error.
 Examples:
   caravan chat ./SmolLM2-135M-Instruct.Q4_1.gguf
   caravan chat --url http://127.0.0.1:8000 --system "You are a pirate.")";
@@ -43,6 +44,7 @@ absl::Status Run(const ChatCommand& command) {
   io.lines = &lines;
   io.interrupt = interrupt.get();
   io.write = WriteToTerminal;
+  io.is_interactive = isatty(STDIN_FILENO) != 0;
   std::vector<Message> messages;
   if (!command.system.empty()) messages.push_back({"system", command.system});
   return Converse(*connected.client, command.choice.answer, io,

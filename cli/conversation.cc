@@ -65,6 +65,7 @@ absl::Status Converse(const HttpClient& client, const AnswerOptions& options,
     }
     messages.push_back({"user", **question});
     const absl::Status status = Answer(client, options, io, &messages);
+    if (!status.ok() && !io.is_interactive) return status;
     if (io.interrupt != nullptr) {
       if (io.interrupt->ends_process()) return absl::OkStatus();
       io.interrupt->Clear();

@@ -17,13 +17,17 @@ struct ConversationIo {
   LineReader* lines = nullptr;
   Interrupt* interrupt = nullptr;  // null: there is none
   OnText write;
+  // Whether a person types the lines, who sees that an answer failed.
+  bool is_interactive = true;
 };
 
 // Reads lines and has them answered until the input ends; `messages` is the
 // conversation so far, to which each turn is added. An answer that was
 // interrupted stays in it as far as it came; a turn that failed is taken back,
-// and the error is shown. "/quit" ends it, and so does an interrupt while
-// nothing is being answered; "/clear" forgets what was said.
+// and the error is shown. Without a person the first answer that fails or is
+// interrupted ends the conversation with its error. "/quit" ends it, and so
+// does an interrupt while nothing is being answered; "/clear" forgets what was
+// said.
 absl::Status Converse(const HttpClient& client, const AnswerOptions& options,
                       const ConversationIo& io, std::vector<Message> messages);
 

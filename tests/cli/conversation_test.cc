@@ -74,26 +74,34 @@ class ConversationTest : public ApiServerTest {
   // What stands on the terminal after `typed`.
   absl::StatusOr<std::string> Talk(const std::string& typed,
                                    const std::string& api_key = "") {
+    screen_.clear();
+    const absl::Status status =
+        Converse(typed, api_key, /*is_interactive=*/true);
+    if (!status.ok()) return status;
+    return screen_;
+  }
+
+  absl::Status Converse(const std::string& typed, const std::string& api_key,
+                        bool is_interactive) {
     Pipe input;
     if (!input.Write(typed)) return absl::InternalError("pipe");
     input.CloseWriter();
     LineReader lines(input.reader(), -1);
-    std::string screen;
     ConversationIo io;
     io.lines = &lines;
-    io.write = [&screen](absl::string_view text) {
-      screen.append(text.data(), text.size());
+    io.is_interactive = is_interactive;
+    io.write = [this](absl::string_view text) {
+      screen_.append(text.data(), text.size());
     };
     HttpClient::Options options;
     options.server = {"127.0.0.1", absl::StrCat(port()), ""};
     options.api_key = api_key;
     AnswerOptions answer;
     answer.max_tokens = 6;
-    const absl::Status status =
-        Converse(HttpClient(options), answer, io, {{"system", "s"}});
-    if (!status.ok()) return status;
-    return screen;
+    return cli::Converse(HttpClient(options), answer, io, {{"system", "s"}});
   }
+
+  std::string screen_;
 };
 
 TEST_F(ConversationTest, RemembersTheConversation) {
@@ -117,6 +125,15 @@ TEST_F(ConversationTest, GoesOnAfterAnError) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const std::string once, Talk("Hi\n"));
   EXPECT_THAT(screen, StartsWith("> \n(no place for message 0)\n> "));
   EXPECT_THAT(screen, ::testing::EndsWith(once));
+}
+
+TEST_F(ConversationTest, EndsWithTheFirstErrorOfAScript) {
+  StartServer();
+  EXPECT_THAT(Converse("unrenderable\nHi\n", "", /*is_interactive=*/false),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("no place for message 0")));
+  EXPECT_EQ(screen_, "> \n");
+  CARAVAN_EXPECT_OK(Converse("Hi\n", "", /*is_interactive=*/false));
 }
 
 TEST_F(ConversationTest, EndsWhereNothingHelps) {

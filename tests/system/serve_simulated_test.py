@@ -40,6 +40,18 @@ def serves_and_stops(binary, folder):
         print(f"  stopped in {took:.2f} s")
 
 
+def failed_answers_are_failures_of_scripts(binary, folder):
+    with Caravan(binary, simulated(folder)) as caravan:
+        caravan.wait_ready()
+        # Without a tokenizer the server refuses text.
+        for arguments, typed in (["run", "Hello"], ""), (["chat"], "Hello\n"):
+            result = subprocess.run(
+                [binary, *arguments, "--url", caravan.url], input=typed,
+                text=True, capture_output=True, timeout=30)
+            check(result.returncode == 1 and "tokenizer" in result.stderr,
+                  f"{arguments}: {result}")
+
+
 def stops_while_streams_run(binary, folder):
     with Caravan(binary, simulated(folder)) as caravan:
         caravan.wait_ready()
@@ -137,7 +149,8 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     sys.exit(run_tests(
-        [serves_and_stops, stops_while_streams_run, stops_while_it_starts,
+        [serves_and_stops, failed_answers_are_failures_of_scripts,
+         stops_while_streams_run, stops_while_it_starts,
          ends_with_its_coordinator, a_second_start_beside_and_after,
          survives_faults, refuses_what_cannot_work, idles_without_work],
         os.path.abspath(sys.argv[1])))

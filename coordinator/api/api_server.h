@@ -30,7 +30,9 @@ struct ApiServerOptions {
   // The answer to GET /status: a JSON object. Called from the server's threads.
   std::function<std::string()> status;
   ApiLimits limits;
-  Clock* clock = &RealClock();  // for what answers say of the time
+  // For what answers say of the time, and when a stream has been silent for
+  // long. HTTP's deadlines go by the machine's.
+  Clock* clock = &RealClock();
 };
 
 // Serves from Start until Shutdown or its end. Thread-safe. The sequences of

@@ -40,6 +40,7 @@ class ApiService final {
   explicit ApiService(Options options);
 
   const ApiLimits& limits() const { return limits_; }
+  const Clock& clock() const { return clock_; }
   // Of the bodies of all requests under way.
   ByteBudget* body_budget() const { return &body_budget_; }
 

@@ -123,10 +123,16 @@ asio::awaitable<void> ClientStream::StopWatching() {
   }
 }
 
-asio::awaitable<void> ClientStream::WaitForWake() {
-  while (!is_woken_ && !is_gone_) {
-    wake_timer_.expires_at(asio::steady_timer::time_point::max());
-    co_await wake_timer_.async_wait(kResult);
+asio::awaitable<void> ClientStream::WaitForWake(absl::Duration longest) {
+  const auto until = longest == absl::InfiniteDuration()
+                         ? asio::steady_timer::time_point::max()
+                         : asio::steady_timer::clock_type::now() +
+                               absl::ToChronoNanoseconds(longest);
+  bool is_over = false;
+  while (!is_woken_ && !is_gone_ && !is_over) {
+    wake_timer_.expires_at(until);
+    const auto [error] = co_await wake_timer_.async_wait(kResult);
+    is_over = !error;  // else it was cancelled
   }
   is_woken_ = false;
 }

@@ -53,8 +53,8 @@ class ClientStream final : public std::enable_shared_from_this<ClientStream> {
   boost::asio::awaitable<void> StopWatching();
   bool is_gone() const { return is_gone_; }
 
-  // Waits until Wake() is or was called, or the client left.
-  boost::asio::awaitable<void> WaitForWake();
+  // Waits until Wake() is or was called, the client left, or the time is up.
+  boost::asio::awaitable<void> WaitForWake(absl::Duration longest);
   // From any thread.
   void Wake();
 

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "coordinator/api/silence.h"
 
 namespace caravan::coordinator {
 namespace {
@@ -17,10 +19,11 @@ namespace asio = boost::asio;
 class Answer {
  public:
   Answer(const GenerationSession& session, const ResponseWriter& writer,
-         ResponseFraming framing)
+         ResponseFraming framing, Silence silence)
       : session_(session),
         writer_(writer),
         framing_(std::move(framing)),
+        silence_(silence),
         whole_(session.generation().num_choices()) {}
 
   bool is_stream() const { return session_.generation().parameters.stream; }
@@ -63,8 +66,13 @@ class Answer {
     }
   }
 
-  // What to send now; empty: nothing.
+  // What to send now; empty: nothing. A stream that has been silent for too
+  // long gets a comment.
   std::string TakeBytes() {
+    if (events_.empty() && bytes_.empty() && !stream_ended_ &&
+        patience() <= absl::ZeroDuration()) {
+      events_ = ServerSentComment();
+    }
     if (!events_.empty()) {
       if (!std::exchange(head_sent_, true)) {
         bytes_.append(FormatStreamHead(framing_));
@@ -73,7 +81,13 @@ class Answer {
       events_.clear();
     }
     if (stream_ended_) bytes_.append(FormatStreamEnd(framing_));
+    if (!bytes_.empty()) silence_.Break();
     return std::exchange(bytes_, std::string());
+  }
+
+  // After how long bytes should be taken even if nothing was added.
+  absl::Duration patience() const {
+    return is_stream() ? silence_.left() : absl::InfiniteDuration();
   }
 
   bool keep_alive() const { return framing_.keep_alive; }
@@ -92,6 +106,7 @@ class Answer {
   const GenerationSession& session_;
   const ResponseWriter& writer_;
   ResponseFraming framing_;
+  Silence silence_;
   std::vector<ChoiceDelta> whole_;  // by choice, when not a stream
   std::string events_;              // not yet framed
   std::string bytes_;
@@ -120,7 +135,7 @@ asio::awaitable<bool> RunSession(ClientStream* stream,
       if (!is_taken) co_return false;
     }
     if (is_over) co_return true;
-    co_await stream->WaitForWake();
+    co_await stream->WaitForWake(answer->patience());
     if (stream->is_gone()) co_return false;
   }
 }
@@ -131,6 +146,7 @@ asio::awaitable<bool> ServeGeneration(std::shared_ptr<ClientStream> stream,
                                       const ApiService* service,
                                       PreparedGeneration generation,
                                       ResponseFraming framing) {
+  const Silence silence(&service->clock(), service->limits().longest_silence);
   // The session tells the stream, from the scheduler's thread, as long as it
   // lives; it dies before the stream's last owner, this coroutine.
   absl::StatusOr<std::unique_ptr<GenerationSession>> session =
@@ -145,7 +161,7 @@ asio::awaitable<bool> ServeGeneration(std::shared_ptr<ClientStream> stream,
   }
   const std::unique_ptr<ResponseWriter> writer =
       service->MakeWriter(**session, framing.request_id);
-  Answer answer(**session, *writer, framing);
+  Answer answer(**session, *writer, framing, silence);
   stream->StartWatching();
   const bool is_answered = co_await RunSession(
       stream.get(), service, session->get(), &answer, framing.request_id);

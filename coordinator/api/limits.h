@@ -23,6 +23,8 @@ struct ApiLimits {
   absl::Duration idle_deadline = absl::Seconds(60);
   // A client that takes nothing for this long loses its request.
   absl::Duration write_deadline = absl::Seconds(30);
+  // A stream that has nothing to tell says so that often.
+  absl::Duration longest_silence = absl::Seconds(15);
   // Of tokens that wait for a client to take them, per request.
   int64_t max_pending_bytes = 1024 * 1024;
 

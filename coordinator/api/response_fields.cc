@@ -46,4 +46,6 @@ std::string ServerSentEvent(const std::string& json) {
 
 std::string LastServerSentEvent() { return "data: [DONE]\n\n"; }
 
+std::string ServerSentComment() { return ": keep-alive\n\n"; }
+
 }  // namespace caravan::coordinator

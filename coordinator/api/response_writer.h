@@ -44,9 +44,11 @@ std::unique_ptr<ResponseWriter> MakeCompletionWriter(
 std::unique_ptr<ResponseWriter> MakeChatWriter(
     ResponseIdentity identity, const PreparedGeneration& generation);
 
-// `json` as a server-sent event; the stream's last event.
+// `json` as a server-sent event; the stream's last event; a comment, which
+// clients skip.
 std::string ServerSentEvent(const std::string& json);
 std::string LastServerSentEvent();
+std::string ServerSentComment();
 
 }  // namespace caravan::coordinator
 

@@ -98,6 +98,7 @@ TEST_F(ResponseWriterTest, NamesTheRoleOnlyInTheFirstChunk) {
 TEST(ServerSentEventTest, HasItsFraming) {
   EXPECT_EQ(ServerSentEvent("{}"), "data: {}\n\n");
   EXPECT_EQ(LastServerSentEvent(), "data: [DONE]\n\n");
+  EXPECT_EQ(ServerSentComment(), ": keep-alive\n\n");
 }
 
 }  // namespace

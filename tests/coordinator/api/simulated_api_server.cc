@@ -15,8 +15,11 @@ int main() {
   // Before any thread, so that none takes them.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  caravan::testing::SimulatedBackend backend;
+  // Steps slower than a stream may be silent: clients see comments too.
+  caravan::testing::SimulatedBackend backend(
+      {.per_step = absl::Milliseconds(3)});
   caravan::coordinator::ApiServerOptions options;
+  options.limits.longest_silence = absl::Milliseconds(1);
   options.port = 0;
   options.model = backend.model();
   options.scheduler = &backend.scheduler();

@@ -85,11 +85,13 @@ class Call {
 
   absl::Status Run(http::request<http::string_body> request) {
     request_ = std::move(request);
-    asio::co_spawn(context_, Exchange(), [this](std::exception_ptr error) {
-      if (error != nullptr) status_ = absl::InternalError("out of memory");
-      error_code ignored;
-      if (interrupt_.is_open()) interrupt_.cancel(ignored);
-    });
+    asio::co_spawn(context_, Exchange(),
+                   [this](const std::exception_ptr& error) {
+                     if (error != nullptr)
+                       status_ = absl::InternalError("out of memory");
+                     error_code ignored;
+                     if (interrupt_.is_open()) interrupt_.cancel(ignored);
+                   });
     if (options_.interrupt_fd >= 0) {
       interrupt_.assign(options_.interrupt_fd);
       interrupt_.async_wait(asio::posix::stream_descriptor::wait_read,

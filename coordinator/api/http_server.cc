@@ -171,7 +171,7 @@ class HttpServer::Impl {
     }
     asio::co_spawn(stream->socket().get_executor(),
                    ServeConnection(stream, &service_, &long_work_),
-                   [this, number](std::exception_ptr) {
+                   [this, number](const std::exception_ptr&) {
                      absl::MutexLock lock(&mutex_);
                      streams_.erase(number);
                    });

@@ -223,6 +223,11 @@ class Reader {
       }
       if (parts_.adds_bos) return Unread("more than one token before a text");
       CARAVAN_ASSIGN_OR_RETURN(parts_.bos_token, TokenId(ids[0]));
+      if (static_cast<size_t>(parts_.bos_token) >= parts_.token_bytes.size()) {
+        return Malformed(absl::StrCat("the post-processor's token ",
+                                      parts_.bos_token,
+                                      " is not in the vocabulary"));
+      }
       parts_.adds_bos = true;
     }
     return absl::OkStatus();

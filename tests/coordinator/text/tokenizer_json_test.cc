@@ -219,6 +219,10 @@ TEST_F(ChangedJsonTest, RefusesByNameWhatWouldGiveOtherIds) {
        kUnimplemented, "\\w"},
       {"/post_processor", R"({"type":"RobertaProcessing"})", kUnimplemented,
        "RobertaProcessing"},
+      {"/post_processor",
+       R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}}],)"
+       R"("special_tokens":{"x":{"ids":[5000]}}})",
+       kInvalid, "5000"},
       {"/added_tokens/0/single_word", "true", kUnimplemented, "single_word"},
       {"/added_tokens/0/id", "2000000000", kInvalid, "2000000000"},
       {"/added_tokens", "3", kInvalid, "added_tokens"},

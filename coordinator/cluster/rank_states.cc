@@ -1,6 +1,7 @@
 #include "coordinator/cluster/rank_states.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 
@@ -111,18 +112,20 @@ int RankStates::LongestSilentBeforeReady() const {
 }
 
 int RankStates::FindStuck(absl::Time now, absl::Duration still) const {
-  // Prefers who stands still, then who works: lower is likelier.
+  const auto is_still = [&](const RankState& rank) {
+    return now - rank.last_sign >= still;
+  };
+  // Less is likelier. Ranks that have done all their steps are idle and do not
+  // tick either, but one that is stopped is behind them.
   const auto innocence = [&](const RankState& rank) {
-    return (now - rank.last_sign >= still ? 0 : 2) +
-           (WaitsForOthers(rank.phase) ? 1 : 0);
+    return std::tuple(!is_still(rank), WaitsForOthers(rank.phase), rank.step,
+                      rank.last_sign);
   };
   int found = -1;
   for (size_t i = 0; i < ranks_.size(); ++i) {
     const RankState& rank = ranks_[i];
-    if (innocence(rank) == 3) continue;
-    if (found < 0 || innocence(rank) < innocence(ranks_[found]) ||
-        (innocence(rank) == innocence(ranks_[found]) &&
-         rank.last_sign < ranks_[found].last_sign)) {
+    if (!is_still(rank) && WaitsForOthers(rank.phase)) continue;
+    if (found < 0 || innocence(rank) < innocence(ranks_[found])) {
       found = static_cast<int>(i);
     }
   }

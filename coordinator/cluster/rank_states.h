@@ -57,7 +57,8 @@ class RankStates final {
 
   // Who holds the others up while a step makes no progress: a rank whose ticks
   // have stood still for `still`, rather one that works than one that waits for
-  // others, and the stillest of those; else one that works; -1 when all wait.
+  // others, and of those the one that is behind, or the stillest; else one that
+  // works; -1 when all wait.
   int FindStuck(absl::Time now, absl::Duration still) const;
 
   // Rank of the process, -1: none.

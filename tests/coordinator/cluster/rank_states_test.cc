@@ -74,6 +74,14 @@ TEST(RankStatesTest, WhoWorksWithoutTickingIsLikelierThanWhoWaits) {
   EXPECT_EQ(ranks.FindStuck(kStart + absl::Seconds(4), absl::Seconds(2)), 1);
 }
 
+TEST(RankStatesTest, OfIdleRanksTheOneBehindIsStuck) {
+  RankStates ranks(MakePlan({"a", "b"}), kStart);
+  ranks.OnProgress("a", Progress(0, 28, "idle", 1), kStart);
+  ranks.OnProgress("b", Progress(1, 26, "idle", 1),
+                   kStart + absl::Milliseconds(10));
+  EXPECT_EQ(ranks.FindStuck(kStart + absl::Seconds(4), absl::Seconds(2)), 1);
+}
+
 TEST(RankStatesTest, NobodyIsStuckWhereAllWaitAndTick) {
   RankStates ranks(MakePlan({"a", "b"}), kStart);
   const absl::Time now = kStart + absl::Seconds(9);

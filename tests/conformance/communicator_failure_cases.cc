@@ -188,20 +188,20 @@ absl::Status WaitInVain(
   std::atomic<int> waits = 0;
   CARAVAN_ASSIGN_OR_RETURN(
       auto group, world.CreateGroup(Counting(world, "vain",
-                                             absl::Milliseconds(150), &waits)));
+                                             absl::Milliseconds(500), &waits)));
   if (world.rank() != 0) return absl::OkStatus();
   const auto begin = std::chrono::steady_clock::now();
   const absl::Status status = call(*group);
   const auto took = std::chrono::steady_clock::now() - begin;
   std::vector<std::string> texts = {absl::StrCat(operation, " timed out"),
-                                    "group=vain", "after=150ms",
+                                    "group=vain", "after=500ms",
                                     absl::StrCat("peer=", world.size() - 1)};
   CARAVAN_RETURN_IF_ERROR(
       ExpectError(status, absl::StatusCode::kDeadlineExceeded, texts));
-  CARAVAN_CASE_EXPECT(took >= std::chrono::milliseconds(150));
+  CARAVAN_CASE_EXPECT(took >= std::chrono::milliseconds(500));
   // Generous, for machines that do many things at once.
-  CARAVAN_CASE_EXPECT(took < std::chrono::seconds(3));
-  CARAVAN_CASE_EXPECT(waits.load() >= 5, " got ", waits.load());
+  CARAVAN_CASE_EXPECT(took < std::chrono::seconds(5));
+  CARAVAN_CASE_EXPECT(waits.load() >= 1, " got ", waits.load());
   return ExpectBroken(*group, "group=vain");
 }
 

@@ -16,7 +16,7 @@
 namespace caravan::testing {
 namespace {
 
-constexpr int kPatienceMilliseconds = 10000;
+constexpr int kPatienceMilliseconds = 60000;
 
 }  // namespace
 

@@ -186,7 +186,8 @@ absl::Status LocalServer::Impl::OpenModel() {
                             .load_format = is_dummy
                                                ? partition::LoadFormat::kDummy
                                                : partition::LoadFormat::kAuto,
-                            .seed = options_.seed}));
+                            .seed = options_.seed,
+                            .hf_overrides = options_.hf_overrides}));
   names_ = NamesOf(options_);
   planner_.spec = source->spec();
   planner_.plan = {.tp = options_.tp,
@@ -204,6 +205,7 @@ absl::Status LocalServer::Impl::OpenModel() {
   planner_.model.set_path(path);
   planner_.model.set_load_format(options_.load_format);
   planner_.model.set_seed(options_.seed);
+  planner_.model.set_hf_overrides(options_.hf_overrides);
   planner_.model.set_fingerprint(source->Fingerprint());
   v1::SimulatedTiming* timing = planner_.model.mutable_simulated();
   timing->set_microseconds_per_step(options_.simulated_step_us);

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "cli/byte_size.h"
 #include "partition/model/model_source.h"
+#include "partition/model/named_models.h"
 #include "partition/plan/plan.h"
 
 namespace caravan::cli {
@@ -40,19 +41,19 @@ absl::StatusOr<partition::ModelSpec> FindSpec(
   std::error_code error;
   if (!std::filesystem::exists(options.model, error)) {
     absl::StatusOr<partition::ModelSpec> spec =
-        partition::NamedModelSpec(options.model);
-    if (spec.ok()) return spec;
+        partition::NamedModelSpec(options.model, options.hf_overrides);
+    if (!absl::IsNotFound(spec.status())) return spec;
     return absl::NotFoundError(
         absl::StrCat("no such file or folder: ", options.model, "; ",
                      spec.status().message()));
   }
   CARAVAN_ASSIGN_OR_RETURN(
       const std::unique_ptr<partition::ModelSource> source,
-      partition::OpenModel(
-          {.path = options.model,
-           .load_format = options.load_format == "dummy"
-                              ? partition::LoadFormat::kDummy
-                              : partition::LoadFormat::kAuto}));
+      partition::OpenModel({.path = options.model,
+                            .load_format = options.load_format == "dummy"
+                                               ? partition::LoadFormat::kDummy
+                                               : partition::LoadFormat::kAuto,
+                            .hf_overrides = options.hf_overrides}));
   return source->spec();
 }
 
@@ -159,6 +160,11 @@ void AddPlanCommand(CLI::App& app, int& exit_code) {
                    "auto, or dummy: config.json alone is enough")
       ->check(CLI::IsMember({"auto", "dummy"}))
       ->capture_default_str();
+  command
+      ->add_option("--hf-overrides", options->hf_overrides,
+                   "Fields instead of config.json's, as "
+                   "'{\"num_hidden_layers\": 2}'")
+      ->type_name("JSON");
   command->callback([options, &exit_code] {
     const absl::StatusOr<std::string> report = PlanReport(*options);
     if (report.ok()) {

@@ -24,6 +24,7 @@ struct PlanCommandOptions {
   double memory_utilization = 0.9;
   std::string dtype = "auto";
   std::string load_format = "auto";
+  std::string hf_overrides;  // JSON, instead of fields of config.json
 };
 
 // The table, or why there is none.

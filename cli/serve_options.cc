@@ -67,6 +67,10 @@ void AddModelOptions(CLI::App& app, ServeOptions& options) {
                  "bfloat16, float16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
       ->capture_default_str();
+  app.add_option("--hf-overrides", options.hf_overrides,
+                 "Fields instead of config.json's, as "
+                 "'{\"num_hidden_layers\": 2}'")
+      ->type_name("JSON");
   app.add_option("--seed", options.seed, "Of dummy weights")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

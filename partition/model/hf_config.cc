@@ -1,6 +1,7 @@
 #include "partition/model/hf_config.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -20,6 +22,20 @@ namespace caravan::partition {
 namespace {
 
 constexpr int kMaxDepth = 16;
+
+// What may be overridden. Anything else is refused: a field that is misspelt
+// would otherwise change nothing and say nothing.
+constexpr absl::string_view kShapeFields[] = {
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+};
 
 absl::Status Unsupported(absl::string_view field, absl::string_view value,
                          absl::string_view supported) {
@@ -238,6 +254,26 @@ absl::StatusOr<ModelSpec> ParseHfConfig(absl::string_view text) {
   CARAVAN_RETURN_IF_ERROR(Validate(spec));
   CARAVAN_RETURN_IF_ERROR(ReadTokens(config, spec));
   return spec;
+}
+
+absl::StatusOr<std::string> OverrideHfConfig(absl::string_view text,
+                                             absl::string_view overrides) {
+  if (overrides.empty()) return std::string(text);
+  absl::StatusOr<nlohmann::json> changes =
+      ParseStrictJson(overrides, kMaxDepth);
+  if (!changes.ok()) return Annotate(changes.status(), "--hf-overrides");
+  CARAVAN_ASSIGN_OR_RETURN(nlohmann::json config,
+                           ParseStrictJson(text, kMaxDepth));
+  for (const auto& [field, value] : changes->items()) {
+    if (std::find(std::begin(kShapeFields), std::end(kShapeFields), field) ==
+        std::end(kShapeFields)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--hf-overrides: no field \"", absl::CHexEscape(field),
+          "\"; these can be overridden: ", absl::StrJoin(kShapeFields, ", ")));
+    }
+    config[field] = value;
+  }
+  return config.dump();
 }
 
 absl::Status MergeGenerationConfig(absl::string_view text, ModelSpec& spec) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
@@ -15,7 +16,8 @@ constexpr int64_t kMaxConfigBytes = 1 << 20;
 
 }  // namespace
 
-absl::StatusOr<HfConfiguration> ReadHfConfiguration(absl::string_view path) {
+absl::StatusOr<HfConfiguration> ReadHfConfiguration(
+    absl::string_view path, absl::string_view overrides) {
   namespace fs = std::filesystem;
   fs::path config = fs::path(std::string(path));
   std::error_code ignored;  // what is no folder is opened as a file
@@ -23,6 +25,10 @@ absl::StatusOr<HfConfiguration> ReadHfConfiguration(absl::string_view path) {
   HfConfiguration result;
   CARAVAN_ASSIGN_OR_RETURN(result.text,
                            ReadWholeFile(config.string(), kMaxConfigBytes));
+  absl::StatusOr<std::string> overridden =
+      OverrideHfConfig(result.text, overrides);
+  if (!overridden.ok()) return Annotate(overridden.status(), config.string());
+  result.text = *std::move(overridden);
   absl::StatusOr<ModelSpec> spec = ParseHfConfig(result.text);
   if (!spec.ok()) return Annotate(spec.status(), config.string());
   result.spec = *spec;

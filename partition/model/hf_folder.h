@@ -12,14 +12,17 @@ namespace caravan::partition {
 
 struct HfConfiguration {
   ModelSpec spec;
-  // config.json and generation_config.json as they are, for the fingerprint.
+  // For the fingerprint: config.json with what overrides it, and
+  // generation_config.json.
   std::string text;
   std::string generation_text;  // empty: no such file
 };
 
 // From `path`/config.json and, if there is one, generation_config.json beside
-// it; `path` may be the config.json itself. Errors name the file.
-absl::StatusOr<HfConfiguration> ReadHfConfiguration(absl::string_view path);
+// it; `path` may be the config.json itself. `overrides` as OverrideHfConfig has
+// them. Errors name the file.
+absl::StatusOr<HfConfiguration> ReadHfConfiguration(
+    absl::string_view path, absl::string_view overrides = "");
 
 }  // namespace caravan::partition
 

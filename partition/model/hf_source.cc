@@ -84,9 +84,9 @@ bool IsIgnored(absl::string_view name, const ModelSpec& spec) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelSource>> OpenHfSource(
-    absl::string_view folder) {
+    absl::string_view folder, absl::string_view config_overrides) {
   CARAVAN_ASSIGN_OR_RETURN(HfConfiguration configuration,
-                           ReadHfConfiguration(folder));
+                           ReadHfConfiguration(folder, config_overrides));
   FingerprintBuilder fingerprint;
   fingerprint.Add("kind", "safetensors");
   fingerprint.Add("config", configuration.text);

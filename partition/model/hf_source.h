@@ -13,7 +13,7 @@ namespace caravan::partition {
 // Tensors are delivered in the type that the file has, whatever config.json
 // says; spec().dtype is the type of most of them. As OpenModel.
 absl::StatusOr<std::unique_ptr<ModelSource>> OpenHfSource(
-    absl::string_view folder);
+    absl::string_view folder, absl::string_view config_overrides = "");
 
 }  // namespace caravan::partition
 

@@ -79,6 +79,9 @@ struct ModelSourceOptions {
   std::string path;
   LoadFormat load_format = LoadFormat::kAuto;
   uint64_t seed = 0;  // kDummy
+  // A JSON object whose fields stand instead of those of the config.json, or of
+  // the one that a name has. Empty: none.
+  std::string hf_overrides;
 };
 
 // kNotFound: nothing there; kInvalidArgument, kDataLoss, kUnimplemented: what

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "partition/model/tensor_names.h"
 
@@ -121,35 +120,6 @@ absl::Status ValidateTokens(const ModelSpec& spec) {
   return absl::OkStatus();
 }
 
-ModelSpec Llama2(int64_t hidden_size, int64_t intermediate_size, int num_layers,
-                 int num_kv_heads) {
-  ModelSpec spec;
-  spec.vocab_size = 32000;
-  spec.hidden_size = hidden_size;
-  spec.intermediate_size = intermediate_size;
-  spec.num_layers = num_layers;
-  spec.head_dim = 128;
-  spec.num_heads = static_cast<int>(hidden_size / spec.head_dim);
-  spec.num_kv_heads = num_kv_heads;
-  spec.max_positions = 4096;
-  spec.bos_token = 1;
-  spec.eos_tokens = {2};
-  return spec;
-}
-
-struct Named {
-  absl::string_view name;
-  ModelSpec spec;
-};
-
-// Table 1 of Touvron et al., Llama 2, arXiv 2307.09288, and the published
-// config.json files.
-std::array<Named, 3> NamedSpecs() {
-  return {{{"llama-2-7b", Llama2(4096, 11008, 32, 32)},
-           {"llama-2-13b", Llama2(5120, 13824, 40, 40)},
-           {"llama-2-70b", Llama2(8192, 28672, 80, 8)}}};
-}
-
 }  // namespace
 
 absl::Status Validate(const ModelSpec& spec) {
@@ -168,18 +138,6 @@ int64_t CountParameters(const ModelSpec& spec) {
   const int64_t vocabularies = spec.tied_embeddings ? 1 : 2;
   return spec.num_layers * (attention + mlp + norms) + spec.hidden_size +
          vocabularies * spec.vocab_size * spec.hidden_size;
-}
-
-absl::StatusOr<ModelSpec> NamedModelSpec(absl::string_view name) {
-  const std::array<Named, 3> known = NamedSpecs();
-  for (const Named& named : known) {
-    if (named.name == name) return named.spec;
-  }
-  return absl::NotFoundError(absl::StrCat(
-      "no model is known by the name \"", name, "\"; known are ",
-      absl::StrJoin(known, ", ", [](std::string* out, const Named& named) {
-        absl::StrAppend(out, named.name);
-      })));
 }
 
 }  // namespace caravan::partition

@@ -54,10 +54,6 @@ absl::Status Validate(const ModelSpec& spec);
 // Parameters of the whole model.
 int64_t CountParameters(const ModelSpec& spec);
 
-// Shapes known by name: "llama-2-7b", "llama-2-13b", "llama-2-70b". kNotFound
-// lists them.
-absl::StatusOr<ModelSpec> NamedModelSpec(absl::string_view name);
-
 }  // namespace caravan::partition
 
 #endif  // CARAVAN_PARTITION_MODEL_MODEL_SPEC_H_

@@ -22,6 +22,16 @@ TEST(PlanReportTest, PlansModelsByName) {
                          HasSubstr("weights bfloat16"))));
 }
 
+TEST(PlanReportTest, TakesFewerLayers) {
+  EXPECT_THAT(PlanReport({.model = "llama-2-70b",
+                          .device_memory = "24GiB",
+                          .hf_overrides = R"({"num_hidden_layers": 2})"}),
+              IsOkAndHolds(HasSubstr("2 layers")));
+  EXPECT_THAT(PlanReport({.model = "llama-2-70b", .hf_overrides = "x"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--hf-overrides")));
+}
+
 TEST(PlanReportTest, SaysWhatWouldFit) {
   EXPECT_THAT(
       PlanReport({.model = "llama-2-13b", .device_memory = "16GiB"}),

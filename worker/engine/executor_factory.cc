@@ -88,7 +88,8 @@ absl::StatusOr<RunningExecutor> ExecutorFactory::Create() const {
 absl::Status ExecutorFactory::OpenSource(RunningExecutor* running) const {
   const v1::ModelLocation& model = plan->model();
   partition::ModelSourceOptions options{.path = model.path(),
-                                        .seed = model.seed()};
+                                        .seed = model.seed(),
+                                        .hf_overrides = model.hf_overrides()};
   if (model.load_format() == "dummy") {
     options.load_format = partition::LoadFormat::kDummy;
   }

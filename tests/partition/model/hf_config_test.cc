@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "partition/model/named_models.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {
@@ -333,6 +334,28 @@ INSTANTIATE_TEST_SUITE_P(Malformed, HfConfigRefusalTest,
                          ::testing::ValuesIn(Malformed()), NameOf);
 INSTANTIATE_TEST_SUITE_P(Unsupported, HfConfigRefusalTest,
                          ::testing::ValuesIn(Unsupported()), NameOf);
+
+TEST(OverrideHfConfigTest, PutsFieldsInPlaceOfTheConfigs) {
+  EXPECT_EQ(*OverrideHfConfig("as it is", ""), "as it is");
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::string config,
+      OverrideHfConfig(Base().dump(), R"({"num_hidden_layers": 7,
+                                          "head_dim": 24})"));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const ModelSpec spec, ParseHfConfig(config));
+  EXPECT_EQ(spec.num_layers, 7);
+  EXPECT_EQ(spec.head_dim, 24);
+  EXPECT_EQ(spec.num_heads, 8);
+}
+
+TEST(OverrideHfConfigTest, RefusesWhatChangesNoShape) {
+  for (const char* overrides :
+       {"{", "2", "[]", R"({"num_hidden_layer": 7})", R"({"rope_theta": 1})",
+        R"({"num_hidden_layers": 1, "num_hidden_layers": 2})"}) {
+    EXPECT_THAT(OverrideHfConfig(Base().dump(), overrides),
+                StatusIs(Code::kInvalidArgument, HasSubstr("--hf-overrides")))
+        << overrides;
+  }
+}
 
 }  // namespace
 }  // namespace caravan::partition

@@ -67,6 +67,36 @@ TEST(OpenModelTest, MakesDummyWeightsByName) {
   EXPECT_NE(source->Fingerprint(), other->Fingerprint());
 }
 
+TEST(OpenModelTest, OverridesConfigs) {
+  const TemporaryFolder folder;
+  folder.Write("config.json", ConfigJson(SmallSpec()).dump());
+  constexpr char kOneLayer[] = R"({"num_hidden_layers": 1})";
+  for (const std::string& path : {folder.path(), std::string("llama-2-7b")}) {
+    const ModelSourceOptions options{.path = path,
+                                     .load_format = LoadFormat::kDummy};
+    ModelSourceOptions overridden = options;
+    overridden.hf_overrides = kOneLayer;
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source, OpenModel(options));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto smaller, OpenModel(overridden));
+    EXPECT_EQ(smaller->spec().num_layers, 1);
+    EXPECT_EQ(smaller->spec().hidden_size, source->spec().hidden_size);
+    EXPECT_NE(smaller->Fingerprint(), source->Fingerprint());
+  }
+  // A checkpoint must have the tensors that are asked for.
+  SafetensorsBuilder builder;
+  ModelSpec one_layer = SmallSpec();
+  one_layer.num_layers = 1;
+  for (const NamedShape& shape : ExpectedTensors(one_layer)) {
+    builder.Patterned(shape, DType::kFloat32);
+  }
+  folder.Write("model.safetensors", builder.Build());
+  EXPECT_FALSE(OpenModel({.path = folder.path()}).ok());
+  CARAVAN_EXPECT_OK(
+      OpenModel({.path = folder.path(), .hf_overrides = kOneLayer}));
+  EXPECT_THAT(OpenModel({.path = "m.gguf", .hf_overrides = kOneLayer}),
+              StatusIs(Code::kInvalidArgument, HasSubstr("--hf-overrides")));
+}
+
 TEST(OpenModelTest, SaysWhatIsMissing) {
   const TemporaryFolder folder;
   EXPECT_THAT(OpenModel({.path = folder.Path("none")}),

@@ -6,6 +6,7 @@
 #include "base/checked_math.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "partition/model/named_models.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {

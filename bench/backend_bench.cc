@@ -23,9 +23,9 @@
 #include "absl/types/span.h"
 #include "base/dtype.h"
 #include "base/tensor.h"
-#include "bench/machine_probe.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cpu/cpu_backend.h"
+#include "worker/backend/cpu/machine_probe.h"
 #include "worker/backend/cpu/thread_pool.h"
 #include "worker/backend/cpu/topology.h"
 
@@ -185,11 +185,11 @@ struct Machine {
         {.num_threads = num_threads, .processors = processors}));
     pool = ValueOrDie(worker::ThreadPool::Create(
         {.num_threads = num_threads, .processors = processors}));
-    probe = ValueOrDie(MachineProbe::Create(*pool));
+    probe = ValueOrDie(worker::MachineProbe::Create(*pool));
   }
   std::unique_ptr<Backend> backend;
   std::unique_ptr<worker::ThreadPool> pool;
-  std::unique_ptr<MachineProbe> probe;
+  std::unique_ptr<worker::MachineProbe> probe;
 };
 
 // Arguments: threads, dtype.

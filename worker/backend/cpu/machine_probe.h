@@ -1,7 +1,7 @@
 // What a machine's cores can do at best: the measures that kernels are held
 // against.
-#ifndef CARAVAN_BENCH_MACHINE_PROBE_H_
-#define CARAVAN_BENCH_MACHINE_PROBE_H_
+#ifndef CARAVAN_WORKER_BACKEND_CPU_MACHINE_PROBE_H_
+#define CARAVAN_WORKER_BACKEND_CPU_MACHINE_PROBE_H_
 
 #include <cstdint>
 #include <memory>
@@ -10,7 +10,7 @@
 #include "worker/backend/cpu/huge_memory.h"
 #include "worker/backend/cpu/thread_pool.h"
 
-namespace caravan::bench {
+namespace caravan::worker {
 
 // Measures with the threads of a pool, by which it must be outlived. Each call
 // takes some tens of milliseconds: on a shared or virtual machine the values
@@ -18,8 +18,7 @@ namespace caravan::bench {
 class MachineProbe final {
  public:
   // Takes 256 MiB, so that no cache holds it.
-  static absl::StatusOr<std::unique_ptr<MachineProbe>> Create(
-      worker::ThreadPool& pool);
+  static absl::StatusOr<std::unique_ptr<MachineProbe>> Create(ThreadPool& pool);
 
   // Bytes per second that all threads together read from memory.
   double ReadBandwidth();
@@ -29,14 +28,14 @@ class MachineProbe final {
   double FmaPeak();
 
  private:
-  MachineProbe(worker::ThreadPool& pool, worker::HugeMemory memory);
+  MachineProbe(ThreadPool& pool, HugeMemory memory);
 
-  worker::ThreadPool& pool_;
-  worker::HugeMemory memory_;
+  ThreadPool& pool_;
+  HugeMemory memory_;
   // Where results go, so that no compiler leaves the work out.
   volatile float sink_ = 0;
 };
 
-}  // namespace caravan::bench
+}  // namespace caravan::worker
 
-#endif  // CARAVAN_BENCH_MACHINE_PROBE_H_
+#endif  // CARAVAN_WORKER_BACKEND_CPU_MACHINE_PROBE_H_

@@ -1,4 +1,4 @@
-#include "bench/machine_probe.h"
+#include "worker/backend/cpu/machine_probe.h"
 
 #include <chrono>
 #include <cstring>
@@ -8,10 +8,8 @@
 #include "base/status_macros.h"
 #include "worker/backend/cpu/instruction_set.h"
 
-namespace caravan::bench {
+namespace caravan::worker {
 namespace {
-
-using worker::InstructionSet;
 
 constexpr int64_t kBytes = int64_t{256} << 20;
 // As a kernel's share of a weight.
@@ -124,14 +122,13 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-MachineProbe::MachineProbe(worker::ThreadPool& pool, worker::HugeMemory memory)
+MachineProbe::MachineProbe(ThreadPool& pool, HugeMemory memory)
     : pool_(pool), memory_(std::move(memory)) {}
 
 absl::StatusOr<std::unique_ptr<MachineProbe>> MachineProbe::Create(
-    worker::ThreadPool& pool) {
-  CARAVAN_ASSIGN_OR_RETURN(
-      worker::HugeMemory memory,
-      worker::HugeMemory::Create(kBytes, worker::Commit::kNow));
+    ThreadPool& pool) {
+  CARAVAN_ASSIGN_OR_RETURN(HugeMemory memory,
+                           HugeMemory::Create(kBytes, Commit::kNow));
   std::unique_ptr<MachineProbe> probe(
       new MachineProbe(pool, std::move(memory)));
   // Pages that were never written may all be one page of zeros.
@@ -140,7 +137,7 @@ absl::StatusOr<std::unique_ptr<MachineProbe>> MachineProbe::Create(
 }
 
 double MachineProbe::ReadBandwidth() {
-  const Functions functions = FunctionsOf(worker::BestInstructionSet());
+  const Functions functions = FunctionsOf(BestInstructionSet());
   const char* from = static_cast<const char*>(memory_.data());
   std::vector<float> sums(kBytes / kPieceBytes);
   const auto start = std::chrono::steady_clock::now();
@@ -153,7 +150,7 @@ double MachineProbe::ReadBandwidth() {
 }
 
 double MachineProbe::FmaPeak() {
-  const Functions functions = FunctionsOf(worker::BestInstructionSet());
+  const Functions functions = FunctionsOf(BestInstructionSet());
   const int num_tasks = pool_.num_threads() * 8;
   std::vector<float> sums(num_tasks);
   const auto start = std::chrono::steady_clock::now();
@@ -164,4 +161,4 @@ double MachineProbe::FmaPeak() {
   return 2.0 * kFmaRounds * kFmaVectors * functions.lanes * num_tasks / seconds;
 }
 
-}  // namespace caravan::bench
+}  // namespace caravan::worker

@@ -58,6 +58,7 @@ void AddChatCommand(CLI::App& app, int& exit_code) {
       "chat", "Talk with a model on the terminal, starting a server for it");
   auto command = std::make_shared<ChatCommand>();
   AddServerChoice(*subcommand, command->choice);
+  AddAnswerOptions(*subcommand, command->choice);
   subcommand->add_option("--system", command->system,
                          "What the model is told before the conversation");
   subcommand->footer(kExamples);

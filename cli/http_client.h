@@ -24,10 +24,10 @@ struct ServerAddress {
 // kUnimplemented: https.
 absl::StatusOr<ServerAddress> ParseServerUrl(absl::string_view url);
 
-// One thread. Each call uses a connection of its own. Errors of the server have
-// the code that fits its HTTP status and its own message; kUnavailable: nobody
-// listens there, or the connection broke; kDeadlineExceeded: it is silent;
-// kCancelled: interrupted.
+// Thread-safe. Each call uses a connection of its own. Errors of the server
+// have the code that fits its HTTP status and its own message; kUnavailable:
+// nobody listens there, or the connection broke; kDeadlineExceeded: it is
+// silent; kCancelled: interrupted.
 class HttpClient final {
  public:
   struct Options {

@@ -126,6 +126,7 @@ class LocalServer::Impl {
                         is_ipv6 ? "]:" : ":", api_->port());
   }
   std::string model_name() const { return names_[0]; }
+  const partition::ModelSpec& spec() const { return planner_.spec; }
   std::string agent_address() const {
     return absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')),
                         ":", cluster_->port());
@@ -332,6 +333,7 @@ LocalServer::~LocalServer() = default;
 
 std::string LocalServer::url() const { return impl_->url(); }
 std::string LocalServer::model_name() const { return impl_->model_name(); }
+const partition::ModelSpec& LocalServer::spec() const { return impl_->spec(); }
 std::string LocalServer::agent_address() const {
   return impl_->agent_address();
 }

@@ -12,6 +12,7 @@
 #include "cli/serve_options.h"
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/schedule/scheduler.h"
+#include "partition/model/model_spec.h"
 
 namespace caravan::cli {
 
@@ -25,6 +26,7 @@ class LocalServer final {
 
   std::string url() const;  // "http://127.0.0.1:8000"
   std::string model_name() const;
+  const partition::ModelSpec& spec() const;
   // Where agents of other machines dial, and with which secret.
   std::string agent_address() const;
   std::string token_file() const;

@@ -11,6 +11,7 @@
 #include "base/version.h"
 #include "cli/agent.h"
 #include "cli/arguments.h"
+#include "cli/bench.h"
 #include "cli/chat.h"
 #include "cli/plan.h"
 #include "cli/relay.h"
@@ -41,6 +42,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "caravan " + std::string(BuildId()));
   app.require_subcommand(1);
   AddAgentCommand(app, exit_code);
+  AddBenchCommand(app, exit_code);
   AddChatCommand(app, exit_code);
   AddPlanCommand(app, exit_code);
   AddRunCommand(app, exit_code);

@@ -56,6 +56,7 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<RunCommand>();
   command->choice.answer.max_tokens = 256;
   AddServerChoice(*subcommand, command->choice);
+  AddAnswerOptions(*subcommand, command->choice);
   subcommand->add_option("prompt", command->prompt, "What to continue")
       ->type_name("PROMPT");
   subcommand->footer(kExamples);

@@ -140,14 +140,6 @@ void AddServerOptions(CLI::App& command, ServeOptions& options) {
       .add_option("--shutdown-timeout", options.shutdown_timeout_seconds,
                   "Seconds that requests under way are given at the end")
       ->capture_default_str();
-  command
-      .add_option("--simulated-step-us", options.simulated_step_us,
-                  "Microseconds of a simulated step")
-      ->group("");
-  command
-      .add_option("--simulated-row-us", options.simulated_row_us,
-                  "And of each of its rows")
-      ->group("");
 }
 
 }  // namespace

@@ -48,6 +48,12 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
                  options.memory_utilization,
                  "Share of a node's memory that may be filled")
       ->capture_default_str();
+  app.add_option("--simulated-step-us", options.simulated_step_us,
+                 "Microseconds of a simulated step")
+      ->group("");
+  app.add_option("--simulated-row-us", options.simulated_row_us,
+                 "And of each of its rows")
+      ->group("");
 }
 
 }  // namespace

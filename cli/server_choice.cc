@@ -16,26 +16,6 @@
 namespace caravan::cli {
 namespace {
 
-void AddAnswerFlags(CLI::App& command, AnswerOptions& answer) {
-  command
-      .add_option("--model-name", answer.model,
-                  "The model's name at the server; left out: its first")
-      ->type_name("NAME");
-  command
-      .add_option("--max-tokens", answer.max_tokens,
-                  "Longest answer, in tokens")
-      ->check(CLI::PositiveNumber);
-  command
-      .add_option("--temperature", answer.temperature,
-                  "0: always the likeliest token; 1: the model's own odds")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("--top-p", answer.top_p,
-                     "Choose among the likeliest tokens of this total "
-                     "probability");
-  command.add_option("--seed", answer.seed,
-                     "The same seed gives the same answer");
-}
-
 bool IsInterrupted(const Interrupt& interrupt) {
   pollfd wait = {.fd = interrupt.fd(), .events = POLLIN};
   return poll(&wait, 1, 0) > 0;
@@ -72,9 +52,6 @@ absl::StatusOr<std::unique_ptr<LocalServer>> StartServer(
 void AddServerChoice(CLI::App& command, ServerChoice& choice) {
   AddModelOptions(command, choice.serve);
   command.get_option("model")->required(false);
-  // Here it is the answer's, not that of dummy weights.
-  command.remove_option(command.get_option("--seed"));
-  AddAnswerFlags(command, choice.answer);
   command
       .add_option("--url", choice.url,
                   "Talk to the server at http://HOST:PORT instead of starting "
@@ -83,6 +60,28 @@ void AddServerChoice(CLI::App& command, ServerChoice& choice) {
   command.add_option("--api-key", choice.api_key, "Its key, if it wants one")
       ->type_name("KEY")
       ->envname("CARAVAN_API_KEY");
+  command
+      .add_option("--model-name", choice.answer.model,
+                  "The model's name there; left out: its first")
+      ->type_name("NAME");
+}
+
+void AddAnswerOptions(CLI::App& command, ServerChoice& choice) {
+  // Here it is the answer's, not that of dummy weights.
+  command.remove_option(command.get_option("--seed"));
+  command
+      .add_option("--max-tokens", choice.answer.max_tokens,
+                  "Longest answer, in tokens")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--temperature", choice.answer.temperature,
+                  "0: always the likeliest token; 1: the model's own odds")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--top-p", choice.answer.top_p,
+                     "Choose among the likeliest tokens of this total "
+                     "probability");
+  command.add_option("--seed", choice.answer.seed,
+                     "The same seed gives the same answer");
 }
 
 absl::StatusOr<ConnectedServer> ConnectServer(const ServerChoice& choice,

@@ -1,5 +1,5 @@
-// Which server `caravan run` and `caravan chat` talk to, and what else both
-// have in common.
+// Which server `caravan run`, `caravan chat` and `caravan bench` talk to, and
+// what else they have in common.
 #ifndef CARAVAN_CLI_SERVER_CHOICE_H_
 #define CARAVAN_CLI_SERVER_CHOICE_H_
 
@@ -28,10 +28,11 @@ struct ServerChoice {
   AnswerOptions answer;
 };
 
-// Adds MODEL, which is not required, and the flags that say how it is served,
-// which server is talked to instead, and how answers are chosen. `choice`
-// outlives `command`.
+// Adds MODEL, which is not required, and the flags that say how it is served
+// and which server is talked to instead. `choice` outlives `command`.
 void AddServerChoice(CLI::App& command, ServerChoice& choice);
+// After that: the flags that say how answers are chosen.
+void AddAnswerOptions(CLI::App& command, ServerChoice& choice);
 
 // A client of the chosen server, and the server if it was started, which ends
 // with this.

@@ -1,0 +1,77 @@
+#include "cli/machine_limit.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "worker/backend/cpu/machine_probe.h"
+#include "worker/backend/cpu/thread_pool.h"
+#include "worker/backend/cpu/topology.h"
+
+namespace caravan::cli {
+namespace {
+
+// Other processes can only slow the machine down: its best reading is closest
+// to what it can do.
+constexpr int kReadings = 5;
+
+// Of one layer's matrices.
+double LayerParameters(const partition::ModelSpec& spec) {
+  const int64_t attention = 2 * spec.hidden_size * spec.head_dim *
+                            (spec.num_heads + spec.num_kv_heads);
+  return static_cast<double>(attention +
+                             3 * spec.hidden_size * spec.intermediate_size);
+}
+
+double HeadParameters(const partition::ModelSpec& spec) {
+  return static_cast<double>(spec.vocab_size * spec.hidden_size);
+}
+
+absl::StatusOr<double> Probe(bool reads, int num_threads) {
+  CARAVAN_ASSIGN_OR_RETURN(std::vector<int> processors,
+                           worker::CoresForThreads(0, num_threads));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::unique_ptr<worker::ThreadPool> pool,
+      worker::ThreadPool::Create(
+          {.num_threads = num_threads, .processors = std::move(processors)}));
+  CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<worker::MachineProbe> probe,
+                           worker::MachineProbe::Create(*pool));
+  double best = 0;
+  for (int i = 0; i < kReadings; ++i) {
+    best = std::max(best, reads ? probe->ReadBandwidth() : probe->FmaPeak());
+  }
+  return best;
+}
+
+}  // namespace
+
+MachineLimit::MachineLimit(const partition::ModelSpec& spec, DType dtype,
+                           int num_threads)
+    : spec_(spec), dtype_(dtype), num_threads_(num_threads) {}
+
+double MachineLimit::CostOf(const SpeedTest& test) const {
+  const double layers = spec_.num_layers * LayerParameters(spec_);
+  const double head = HeadParameters(spec_);
+  if (test.kind == SpeedTest::Kind::kDecode) {
+    return (layers + head) * static_cast<double>(ByteSize(dtype_));
+  }
+  // Only the last token of a prompt goes through the head.
+  return 2 * (layers + head / static_cast<double>(test.num_tokens));
+}
+
+absl::StatusOr<double> MachineLimit::TokensPerSecond(
+    const SpeedTest& test) const {
+  if (test.num_streams > 1) return 0.0;
+  const bool reads = test.kind == SpeedTest::Kind::kDecode;
+  absl::StatusOr<double> speed = absl::InternalError("not measured");
+  // A pool binds its caller to a processor, and what the caller starts later.
+  std::thread([&] { speed = Probe(reads, num_threads_); }).join();
+  if (!speed.ok()) return Annotate(speed.status(), "measuring the machine");
+  return *speed / CostOf(test);
+}
+
+}  // namespace caravan::cli

@@ -1,6 +1,7 @@
 #include "worker/engine/control_client.h"
 
 #include <deque>
+#include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -30,21 +31,27 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
 
 }  // namespace
 
+// gRPC writes to the socket on the thread that calls StartWrite, which takes as
+// long as a small operation of a step. So reports leave on a thread of their
+// own, and an engine goes on with its next step at once.
 class ControlClient::Stream final
     : public grpc::ClientBidiReactor<v1::EngineReport, v1::EngineCommand> {
  public:
   explicit Stream(const std::string& address)
       : stub_(v1::EngineControl::NewStub(Dial(address))) {
     stub_->async()->Attach(&context_, this);
+    AddHold();  // the writer's: it starts operations from outside reactions
     StartRead(&incoming_);
     StartCall();
+    writer_ = std::thread([this] { WriteReports(); });
   }
+
+  ~Stream() override { writer_.join(); }
 
   void Send(v1::EngineReport report) {
     absl::MutexLock lock(&mutex_);
-    if (done_) return;
+    if (over_) return;
     outgoing_.push_back(std::move(report));
-    if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
   }
 
   absl::StatusOr<v1::EngineCommand> Next(absl::Time deadline) {
@@ -76,18 +83,23 @@ class ControlClient::Stream final
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) return;
-    absl::MutexLock lock(&mutex_);
-    commands_.push_back(std::move(incoming_));
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!ok) {
+        over_ = true;
+        return;
+      }
+      commands_.push_back(std::move(incoming_));
+    }
     incoming_.Clear();
     StartRead(&incoming_);
   }
 
   void OnWriteDone(bool ok) override {
     absl::MutexLock lock(&mutex_);
-    if (!ok) return;
+    if (!ok) return;  // nothing more can be written
     outgoing_.pop_front();
-    if (!outgoing_.empty()) StartWrite(&outgoing_.front());
+    writing_ = false;
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -99,15 +111,36 @@ class ControlClient::Stream final
   }
 
  private:
+  void WriteReports() {
+    const auto wanted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return over_ || (!writing_ && !outgoing_.empty());
+    };
+    while (true) {
+      v1::EngineReport* report = nullptr;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(&wanted));
+        if (over_) break;
+        writing_ = true;
+        report = &outgoing_.front();
+      }
+      StartWrite(report);
+    }
+    RemoveHold();
+  }
+
   std::unique_ptr<v1::EngineControl::Stub> stub_;
   grpc::ClientContext context_;
   v1::EngineCommand incoming_;
   absl::Mutex mutex_;
   std::deque<v1::EngineCommand> commands_ ABSL_GUARDED_BY(mutex_);
-  // The front is being written.
   std::deque<v1::EngineReport> outgoing_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // the front of them
+  // The peer sends nothing more; so nothing more is written.
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;
   std::string end_ ABSL_GUARDED_BY(mutex_);
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread writer_;
 };
 
 ControlClient::ControlClient(const std::string& address)

@@ -75,16 +75,7 @@ void Cluster::Impl::FillView(ClusterView* view) const {
 }
 
 void Cluster::Impl::Run(const LogLine& action) {
-  switch (action.level) {
-    case LogLevel::kDebug:
-      return LogDebug(action.text);
-    case LogLevel::kInfo:
-      return LogInfo(action.text);
-    case LogLevel::kWarning:
-      return LogWarning(action.text);
-    case LogLevel::kError:
-      return LogError(action.text);
-  }
+  Log(action.level, action.text);
 }
 
 }  // namespace caravan::coordinator

@@ -62,7 +62,7 @@ class ControlClient::Stream final
     if (!mutex_.AwaitWithDeadline(absl::Condition(&ready), deadline)) {
       return absl::DeadlineExceededError("no command from the coordinator");
     }
-    if (commands_.empty()) return absl::UnavailableError(end_);
+    if (commands_.empty()) return end_;
     v1::EngineCommand command = std::move(commands_.front());
     commands_.pop_front();
     return command;
@@ -104,9 +104,14 @@ class ControlClient::Stream final
 
   void OnDone(const grpc::Status& status) override {
     absl::MutexLock lock(&mutex_);
-    end_ = status.ok() ? "the coordinator closed the stream"
-                       : absl::StrCat("the coordinator's stream ended: ",
-                                      status.error_message());
+    if (status.error_code() == grpc::StatusCode::ABORTED) {
+      end_ = absl::AbortedError(status.error_message());
+    } else {
+      end_ = absl::UnavailableError(
+          status.ok() ? "the coordinator closed the stream"
+                      : absl::StrCat("the coordinator's stream ended: ",
+                                     status.error_message()));
+    }
     done_ = true;
   }
 
@@ -138,7 +143,7 @@ class ControlClient::Stream final
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // the front of them
   // The peer sends nothing more; so nothing more is written.
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string end_ ABSL_GUARDED_BY(mutex_);
+  absl::Status end_ ABSL_GUARDED_BY(mutex_);
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread writer_;
 };

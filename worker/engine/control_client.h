@@ -24,8 +24,9 @@ class ControlClient final {
   // Queues `report`; never blocks. Dropped when the stream has ended.
   void Send(v1::EngineReport report);
 
-  // Blocks until the next command. kUnavailable: the stream has ended.
-  // kDeadlineExceeded: nothing came in time.
+  // Blocks until the next command. kAborted: the coordinator has ended the
+  // epoch; kUnavailable: the stream has ended otherwise; kDeadlineExceeded:
+  // nothing came in time.
   absl::StatusOr<v1::EngineCommand> Next(absl::Time deadline);
 
   // Blocks until everything queued is on its way, the stream has ended or

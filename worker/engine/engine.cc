@@ -133,7 +133,9 @@ class Engine {
   }
 
   void ReportFailure(const absl::Status& status) {
-    LogError(absl::StrCat("ends: ", status.ToString()));
+    // Who had the cause, or the coordinator, tells why a group was torn down.
+    Log(absl::IsAborted(status) ? LogLevel::kInfo : LogLevel::kError,
+        absl::StrCat("ends: ", status.ToString()));
     v1::EngineReport report = NewReport();
     v1::EngineFailure* failure = report.mutable_failure();
     failure->set_code(static_cast<int>(status.code()));

@@ -24,10 +24,12 @@ using ::testing::HasSubstr;
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
 // A coordinator with one stream: answers each report with a step of its
-// number, and ends the stream after the report numbered `last`.
+// number, and ends the stream after the report numbered `last` with `end`.
 class Coordinator final : public v1::EngineControl::Service {
  public:
-  explicit Coordinator(uint64_t last) : last_(last) {
+  explicit Coordinator(uint64_t last,
+                       grpc::StatusCode end = grpc::StatusCode::ABORTED)
+      : last_(last), end_(end) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                              &port_);
@@ -56,7 +58,7 @@ class Coordinator final : public v1::EngineControl::Service {
         absl::MutexLock lock(&mutex_);
         received_.push_back(number);
       }
-      if (number == last_) return {grpc::StatusCode::ABORTED, "enough"};
+      if (number == last_) return {end_, "enough"};
       v1::EngineCommand command;
       command.mutable_step()->set_number(number);
       stream->Write(command);
@@ -66,6 +68,7 @@ class Coordinator final : public v1::EngineControl::Service {
 
  private:
   const uint64_t last_;
+  const grpc::StatusCode end_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
   absl::Mutex mutex_;
@@ -97,7 +100,7 @@ TEST(ControlClientTest, KeepsTheOrderBothWays) {
               StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
-TEST(ControlClientTest, SaysWhyTheStreamEnded) {
+TEST(ControlClientTest, TheEndOfTheEpochIsNoFailure) {
   Coordinator coordinator(/*last=*/2);
   ControlClient client(coordinator.address());
   client.Send(Report(1));
@@ -107,10 +110,19 @@ TEST(ControlClientTest, SaysWhyTheStreamEnded) {
                                client.Next(absl::Now() + kPatience));
   EXPECT_EQ(command.step().number(), 1u);
   EXPECT_THAT(client.Next(absl::Now() + kPatience),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("enough")));
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("enough")));
   client.Send(Report(3));
   client.Flush(kPatience);
   EXPECT_THAT(coordinator.received(), ElementsAreArray({1u, 2u}));
+}
+
+TEST(ControlClientTest, SaysWhyTheStreamEnded) {
+  Coordinator coordinator(/*last=*/1, grpc::StatusCode::PERMISSION_DENIED);
+  ControlClient client(coordinator.address());
+  client.Send(Report(1));
+  EXPECT_THAT(client.Next(absl::Now() + kPatience),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       HasSubstr("the coordinator's stream ended: enough")));
 }
 
 TEST(ControlClientTest, SaysWhenNobodyListens) {

@@ -76,11 +76,11 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-int RunAgent(worker::AgentOptions options, bool verbose) {
+int RunAgent(worker::AgentOptions options, LogLevel log_level) {
   KeepStandardDescriptors();
   InitializeLog(
       options.node.empty() ? "agent" : absl::StrCat("agent ", options.node),
-      verbose ? LogLevel::kDebug : LogLevel::kInfo);
+      log_level, /*replaces_last_line=*/true);
   // Before any thread is started, so that all have them blocked.
   const sigset_t stop_signals = StopSignalSet();
   pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
@@ -104,7 +104,7 @@ void AddAgentCommand(CLI::App& app, int& exit_code) {
       "It starts and kills engines as the coordinator says, and kills them all "
       "when it\nloses the coordinator or is stopped.");
   auto options = std::make_shared<worker::AgentOptions>();
-  auto verbose = std::make_shared<bool>(false);
+  auto log_level = std::make_shared<LogLevel>(LogLevel::kInfo);
   command
       ->add_option("--join", options->coordinator,
                    "Where the coordinator listens, HOST:PORT")
@@ -127,9 +127,15 @@ void AddAgentCommand(CLI::App& app, int& exit_code) {
                    "What engines compute on: cpu, or simulated")
       ->check(CLI::IsMember({"cpu", "simulated"}))
       ->capture_default_str();
-  command->add_flag("--verbose", *verbose, "Log more");
-  command->callback([options, verbose, &exit_code] {
-    exit_code = RunAgent(*options, *verbose);
+  CLI::Option* verbose = command->add_flag_callback(
+      "--verbose", [log_level] { *log_level = LogLevel::kDebug; }, "Log more");
+  command
+      ->add_flag_callback(
+          "--quiet", [log_level] { *log_level = LogLevel::kWarning; },
+          "Log warnings and errors only, of engines too")
+      ->excludes(verbose);
+  command->callback([options, log_level, &exit_code] {
+    exit_code = RunAgent(*options, *log_level);
   });
 }
 

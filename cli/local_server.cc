@@ -322,7 +322,11 @@ absl::Status LocalServer::Impl::StartAgent() {
                      folder_->path() + "/agent",
                      "--device",
                      options_.device};
-  if (options_.quiet) agent.output_file = folder_->path() + "/agent.log";
+  if (options_.quiet) {
+    agent.output_file = folder_->path() + "/agent.log";
+  } else {
+    agent.arguments.push_back(options_.verbose ? "--verbose" : "--quiet");
+  }
   CARAVAN_ASSIGN_OR_RETURN(agent_,
                            coordinator::LocalAgent::Start(std::move(agent)));
   return absl::OkStatus();

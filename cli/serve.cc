@@ -83,7 +83,9 @@ absl::StatusOr<bool> AwaitReady(LocalServer& server) {
 }
 
 int Serve(const ServeOptions& options) {
-  InitializeLog("coordinator", LogLevel::kInfo);
+  InitializeLog("coordinator",
+                options.verbose ? LogLevel::kDebug : LogLevel::kInfo,
+                /*replaces_last_line=*/true);
   // Before any thread is started, so that all have them blocked.
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -140,6 +142,9 @@ void AddServerOptions(CLI::App& command, ServeOptions& options) {
       .add_option("--shutdown-timeout", options.shutdown_timeout_seconds,
                   "Seconds that requests under way are given at the end")
       ->capture_default_str();
+  command.add_flag("--verbose", options.verbose,
+                   "Log more, and show what this machine's agent and engines "
+                   "log besides warnings and errors");
 }
 
 }  // namespace

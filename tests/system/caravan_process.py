@@ -81,6 +81,12 @@ class Output:
         with self._changed:
             return list(self._lines)
 
+    def all_lines(self):
+        """Once the process and all that it started have ended."""
+        self._thread.join(timeout=10)
+        check(self._ended, f"{self.name} still has its output open")
+        return self.lines()
+
     def find(self, pattern, after=0):
         """The first match in lines from number `after` on."""
         for line in self.lines()[after:]:

@@ -52,6 +52,19 @@ def failed_answers_are_failures_of_scripts(binary, folder):
                   f"{arguments}: {result}")
 
 
+def tells_of_agents_and_engines_when_asked(binary, folder):
+    for flags in [], ["--verbose"]:
+        with Caravan(binary, simulated(folder, "-tp", "2", *flags)) as caravan:
+            caravan.wait_ready()
+            caravan.complete([1], 4)
+            caravan.stop()
+            said = caravan.output.all_lines()
+        told = [line for line in said if "agent " in line or "engine " in line]
+        check(bool(told) == bool(flags), f"with {flags}: {said}")
+        started = "[agent localhost] started engine r0 e1 rank 1"
+        check(any(started in line for line in told) == bool(flags), told)
+
+
 def stops_while_streams_run(binary, folder):
     with Caravan(binary, simulated(folder)) as caravan:
         caravan.wait_ready()
@@ -150,7 +163,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     sys.exit(run_tests(
         [serves_and_stops, failed_answers_are_failures_of_scripts,
-         stops_while_streams_run, stops_while_it_starts,
-         ends_with_its_coordinator, a_second_start_beside_and_after,
+         tells_of_agents_and_engines_when_asked, stops_while_streams_run,
+         stops_while_it_starts, ends_with_its_coordinator,
+         a_second_start_beside_and_after,
          survives_faults, refuses_what_cannot_work, idles_without_work],
         os.path.abspath(sys.argv[1])))

@@ -131,6 +131,14 @@ bool IsSubnet(absl::string_view text) {
          absl::SimpleAtoi(parts[1], &prefix) && prefix >= 1 && prefix <= 32;
 }
 
+absl::string_view WithoutMpirunTag(absl::string_view line) {
+  const size_t bracket = line.find("]<std");
+  const size_t colon = line.find(">:");
+  const bool is_tagged = absl::StartsWith(line, "[") && bracket < colon &&
+                         colon != absl::string_view::npos;
+  return is_tagged ? line.substr(colon + 2) : line;
+}
+
 absl::StatusOr<std::vector<std::string>> MpirunArguments(
     const MpiLaunch& launch) {
   CARAVAN_RETURN_IF_ERROR(CheckHosts(launch));

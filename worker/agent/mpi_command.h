@@ -40,6 +40,10 @@ struct MpiLaunch {
 absl::StatusOr<std::vector<std::string>> MpirunArguments(
     const MpiLaunch& launch);
 
+// A line of mpirun's output without the "[job,rank]<stderr>:" that says which
+// rank wrote it, if it begins so.
+absl::string_view WithoutMpirunTag(absl::string_view line);
+
 // Letters, digits, '.', '_' and '-', not at the start; at most 253.
 bool IsNodeName(absl::string_view name);
 // "10.0.0.0/24"; IPv4 only, as the data plane is.

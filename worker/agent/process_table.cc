@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "worker/agent/exit_reason.h"
+#include "worker/agent/mpi_command.h"
 #include "worker/agent/pidfd.h"
 
 namespace caravan::worker {
@@ -28,6 +29,16 @@ absl::Status AddToEpoll(int epoll, int fd, uint64_t data) {
   event.data.u64 = data;
   if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, "cannot watch a descriptor");
+}
+
+// Writes a child's line into this log, at its level if it comes from a log of
+// ours.
+void Relay(absl::string_view child, absl::string_view line) {
+  if (const auto entry = ParseLogLine(WithoutMpirunTag(line))) {
+    Log(entry->level, entry->text);
+  } else {
+    LogInfo(absl::StrCat(child, ": ", line));
+  }
 }
 
 }  // namespace
@@ -77,8 +88,8 @@ absl::StatusOr<pid_t> ProcessTable::Start(const ProcessLabel& label,
       .pidfd = std::move(process.pidfd),
       .output = std::move(process.output),
       .words = std::make_unique<LastWords>(
-          [prefix = label.DebugString()](absl::string_view line) {
-            LogInfo(absl::StrCat(prefix, ": ", line));
+          [name = label.DebugString()](absl::string_view line) {
+            Relay(name, line);
           }),
   }));
   return pid;

@@ -109,6 +109,16 @@ TEST(MpiCommandTest, RefusesBadHostsAndSubnets) {
   }
 }
 
+TEST(MpiCommandTest, TakesTagsOff) {
+  EXPECT_EQ(WithoutMpirunTag("[1,2]<stderr>:a [x]<stderr>:b"),
+            "a [x]<stderr>:b");
+  EXPECT_EQ(WithoutMpirunTag("[1,0]<stdout>:"), "");
+  for (const char* line : {"", "a", "[1,2] a", "[1,2]<stderr a", "a>:b",
+                           "[host:77] a>:b ]<std", " [1,2]<stderr>:a"}) {
+    EXPECT_EQ(WithoutMpirunTag(line), line);
+  }
+}
+
 TEST(MpiCommandTest, KnowsNodeNames) {
   for (const char* name : {"a", "node-1.example.org", "N_2", "10.0.0.1"}) {
     EXPECT_TRUE(IsNodeName(name)) << name;

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <map>
+#include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "base/log.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -18,6 +21,7 @@ namespace caravan::worker {
 namespace {
 
 using ::caravan::testing::StatusIs;
+using ::testing::EndsWith;
 
 class ProcessTableTest : public ::testing::Test {
  protected:
@@ -67,6 +71,24 @@ TEST_F(ProcessTableTest, TellsCodeAndLastWords) {
   EXPECT_EQ(exit.reason, "exited with code 5");
   EXPECT_EQ(exit.last_words, "one\ntwo\n");
   EXPECT_FALSE(table_->Knows(pid));
+}
+
+TEST_F(ProcessTableTest, WritesTheirLinesAtTheirLevel) {
+  InitializeLog("agent a", LogLevel::kWarning);
+  ::testing::internal::CaptureStderr();
+  Shell(
+      "echo 'no level'\n"
+      "echo '2026-11-24T12:34:54.277 I [engine r1 e2 rank 0] idle'\n"
+      "echo '2026-11-24T12:34:54.277 W [engine r1 e2 rank 0] slow'\n"
+      "echo '[1,3]<stderr>:2026-11-24T12:34:54.277 E [engine r1 e2 rank 3] "
+      "bad'");
+  NextExit();
+  const std::string written = ::testing::internal::GetCapturedStderr();
+  InitializeLog("test", LogLevel::kInfo);
+  const std::vector<std::string> lines = absl::StrSplit(written, '\n');
+  ASSERT_EQ(lines.size(), 3u) << written;
+  EXPECT_THAT(lines[0], EndsWith(" W [agent a] [engine r1 e2 rank 0] slow"));
+  EXPECT_THAT(lines[1], EndsWith(" E [agent a] [engine r1 e2 rank 3] bad"));
 }
 
 TEST_F(ProcessTableTest, TellsSignals) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/log.h"
+#include "base/status_macros.h"
 #include "caravan/v1/agent.grpc.pb.h"
 #include "caravan/v1/engine.grpc.pb.h"
 #include "coordinator/cluster/byte_stream.h"
@@ -144,19 +145,25 @@ class ClusterService::Impl {
       std::function<absl::Status(StreamId, const grpc::ByteBuffer&)>;
 
   Reactor* AttachAgent(grpc::CallbackServerContext* context) {
-    return Open(context, [this](StreamId id, const grpc::ByteBuffer& bytes) {
-      absl::StatusOr<v1::AgentReport> report = Parse<v1::AgentReport>(bytes);
-      if (report.ok()) handler_->OnAgentReport(id, *std::move(report));
-      return report.status();
-    });
+    return Open(
+        context,
+        [this](StreamId id, const grpc::ByteBuffer& bytes) -> absl::Status {
+          CARAVAN_ASSIGN_OR_RETURN(v1::AgentReport report,
+                                   Parse<v1::AgentReport>(bytes));
+          handler_->OnAgentReport(id, std::move(report));
+          return absl::OkStatus();
+        });
   }
 
   Reactor* AttachEngine(grpc::CallbackServerContext* context) {
-    return Open(context, [this](StreamId id, const grpc::ByteBuffer& bytes) {
-      absl::StatusOr<v1::EngineReport> report = Parse<v1::EngineReport>(bytes);
-      if (report.ok()) handler_->OnEngineReport(id, *std::move(report));
-      return report.status();
-    });
+    return Open(
+        context,
+        [this](StreamId id, const grpc::ByteBuffer& bytes) -> absl::Status {
+          CARAVAN_ASSIGN_OR_RETURN(v1::EngineReport report,
+                                   Parse<v1::EngineReport>(bytes));
+          handler_->OnEngineReport(id, std::move(report));
+          return absl::OkStatus();
+        });
   }
 
   Reactor* Open(grpc::CallbackServerContext* context, OnMessage on_message) {

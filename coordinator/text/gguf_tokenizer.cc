@@ -179,7 +179,7 @@ absl::StatusOr<TokenizerParts> ReadSentencePiece(
                                  .score = static_cast<float>(scores[i]),
                                  .type = types[i]});
   }
-  return SentencePieceParts(std::move(vocabulary));
+  return SentencePieceParts(vocabulary);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ absl::StatusOr<TokenizerParts> LoadSentencePiece(
     file.vocabulary.dummy_prefix = DummyPrefix::kFirst;
   }
   CARAVAN_ASSIGN_OR_RETURN(TokenizerParts parts,
-                           SentencePieceParts(std::move(file.vocabulary)));
+                           SentencePieceParts(file.vocabulary));
   parts.bos_token = file.bos_token;
   parts.eos_token = file.eos_token;
   parts.adds_bos = config.adds_bos.value_or(true);

@@ -198,7 +198,7 @@ void SentencePieceModel::AppendIds(absl::string_view text,
 }
 
 absl::StatusOr<TokenizerParts> SentencePieceParts(
-    SentencePieceVocabulary vocabulary) {
+    const SentencePieceVocabulary& vocabulary) {
   const std::vector<SentencePiece>& pieces = vocabulary.pieces;
   if (pieces.empty() || pieces.size() > kMaxVocabulary) {
     return absl::InvalidArgumentError(

@@ -90,7 +90,7 @@ class SentencePieceModel final : public SegmentEncoder {
 // not UTF-8, or a score that is not finite, by id. bos_token, eos_token and
 // adds_bos are left to the caller.
 absl::StatusOr<TokenizerParts> SentencePieceParts(
-    SentencePieceVocabulary vocabulary);
+    const SentencePieceVocabulary& vocabulary);
 
 }  // namespace caravan::coordinator
 

@@ -14,13 +14,14 @@
 namespace caravan::partition {
 namespace {
 
-constexpr int64_t kLevels = 1 << 16;  // values that an element can take
+constexpr int64_t kHalfLevels = 1 << 15;
+constexpr int64_t kLevels = 2 * kHalfLevels;  // values of an element
 // A uniform distribution over [-a, a] has the standard deviation a / sqrt(3).
 constexpr float kRange = 0.02f * 1.7320508f;
 
 float LevelValue(int64_t level) {
-  return (static_cast<float>(level) + 0.5f - kLevels / 2) *
-         (kRange / (kLevels / 2));
+  return (static_cast<float>(level) + 0.5f - kHalfLevels) *
+         (kRange / kHalfLevels);
 }
 
 // The finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom

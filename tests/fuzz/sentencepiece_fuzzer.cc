@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto file = coordinator::ReadSentencePieceFile(
       absl::string_view(reinterpret_cast<const char*>(data), size));
   if (!file.ok()) return 0;
-  auto parts = coordinator::SentencePieceParts(std::move(file->vocabulary));
+  auto parts = coordinator::SentencePieceParts(file->vocabulary);
   if (!parts.ok()) return 0;
   parts->bos_token = file->bos_token;
   parts->eos_token = file->eos_token;

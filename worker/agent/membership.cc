@@ -287,7 +287,7 @@ void Membership::SendHeartbeat() {
   v1::AgentReport report;
   v1::Heartbeat& heartbeat = *report.mutable_heartbeat();
   for (const EngineProgressSnapshot& engine : parts_.launcher.Progress(
-           [this](ProcessExit exit) { HandleExit(exit); })) {
+           [this](const ProcessExit& exit) { HandleExit(exit); })) {
     AddProgress(engine, heartbeat);
   }
   Send(std::move(report));

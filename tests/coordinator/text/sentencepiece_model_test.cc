@@ -78,7 +78,7 @@ constexpr int32_t kFirst = 259;  // id of the first of `more`
 
 std::vector<int32_t> Encode(SentencePieceVocabulary vocabulary,
                             absl::string_view text) {
-  auto parts = SentencePieceParts(std::move(vocabulary));
+  auto parts = SentencePieceParts(vocabulary);
   EXPECT_THAT(parts, IsOk());
   if (!parts.ok()) return {};
   const auto ids = ComposedTokenizer(*std::move(parts)).Encode(text);
@@ -222,7 +222,7 @@ TEST(SentencePieceFileTest, BrokenFilesAreHarmless) {
     }
     auto file = ReadSentencePieceFile(bytes);
     if (!file.ok()) continue;
-    auto parts = SentencePieceParts(std::move(file->vocabulary));
+    auto parts = SentencePieceParts(file->vocabulary);
     if (!parts.ok()) continue;
     const ComposedTokenizer tokenizer(*std::move(parts));
     CARAVAN_ASSERT_OK_AND_ASSIGN(const auto ids, tokenizer.Encode("a é \n<s>"));

@@ -38,15 +38,22 @@ absl::Status AddTokens(absl::Span<const AddedToken> tokens,
     parts->token_bytes[token.id] = token.spelling;
     const auto same_id = by_id.find(token.id);
     const auto same_spelling = by_spelling.find(token.spelling);
+    size_t place = parts->added_tokens.size();
     if (same_id != by_id.end()) {
-      parts->added_tokens[same_id->second] = token;
+      place = same_id->second;
     } else if (same_spelling != by_spelling.end()) {
-      parts->added_tokens[same_spelling->second] = token;
-    } else {
-      by_id.emplace(token.id, parts->added_tokens.size());
-      by_spelling.emplace(token.spelling, parts->added_tokens.size());
-      parts->added_tokens.push_back(token);
+      place = same_spelling->second;
     }
+    if (place == parts->added_tokens.size()) {
+      parts->added_tokens.push_back(token);
+    } else {
+      AddedToken& replaced = parts->added_tokens[place];
+      by_id.erase(replaced.id);
+      by_spelling.erase(replaced.spelling);
+      replaced = token;
+    }
+    by_id[token.id] = place;
+    by_spelling[token.spelling] = place;
   }
   return absl::OkStatus();
 }

@@ -30,7 +30,6 @@ DRIVEN_BY = {
     "coordinator/text/alpaca_template": "chat_template",
     "coordinator/text/bpe_segment_encoder": "tokenizer_json",
     "coordinator/text/chatml_template": "chat_template",
-    "coordinator/text/composed_tokenizer": "detokenizer",
     "coordinator/text/detect_chat_template": "chat_template",
     "coordinator/text/folder": "load_tokenizer",
     "coordinator/text/llama2_template": "chat_template",

@@ -91,6 +91,7 @@ class Answer {
   }
 
   bool keep_alive() const { return framing_.keep_alive; }
+  const std::string& request_id() const { return framing_.request_id; }
 
  private:
   void AddEvent(const ChoiceDelta& delta) {
@@ -117,8 +118,7 @@ class Answer {
 // Returns false when the client is gone.
 asio::awaitable<bool> RunSession(ClientStream* stream,
                                  const ApiService* service,
-                                 GenerationSession* session, Answer* answer,
-                                 std::string request_id) {
+                                 GenerationSession* session, Answer* answer) {
   for (;;) {
     absl::StatusOr<std::vector<ChoiceDelta>> deltas = session->Advance();
     bool is_over = session->done();
@@ -126,7 +126,8 @@ asio::awaitable<bool> RunSession(ClientStream* stream,
       answer->Add(*std::move(deltas));
       if (is_over) answer->End();
     } else {
-      answer->EndWithError(service->Report(deltas.status(), request_id));
+      answer->EndWithError(
+          service->Report(deltas.status(), answer->request_id()));
       is_over = true;
     }
     std::string bytes = answer->TakeBytes();
@@ -163,8 +164,8 @@ asio::awaitable<bool> ServeGeneration(std::shared_ptr<ClientStream> stream,
       service->MakeWriter(**session, framing.request_id);
   Answer answer(**session, *writer, framing, silence);
   stream->StartWatching();
-  const bool is_answered = co_await RunSession(
-      stream.get(), service, session->get(), &answer, framing.request_id);
+  const bool is_answered =
+      co_await RunSession(stream.get(), service, session->get(), &answer);
   // At once: what is left of the generation is cancelled here.
   session->reset();
   co_await stream->StopWatching();

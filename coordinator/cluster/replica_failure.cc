@@ -169,6 +169,7 @@ void ReplicaSupervisor::Conclude() {
   const bool was_success =
       started_ && (steps_.completed > 0 ||
                    clock_->Now() - started_at_ >= options_.success_after);
+  if (started_ && !lost_at_.has_value()) lost_at_ = clock_->Now();
   num_start_failures_ = was_success ? 1 : num_start_failures_ + 1;
   const bool is_hopeless =
       !has_run_ && options_.max_start_failures > 0 &&

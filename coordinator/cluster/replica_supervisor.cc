@@ -1,6 +1,8 @@
 #include "coordinator/cluster/replica_supervisor.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -317,6 +319,22 @@ void ReplicaSupervisor::StartIfReady() {
   steps_ = {};
   Enter(ReplicaState::kRunning);
   actions_.emplace_back(EpochStarted{plan_});
+  ReportReturn();
+}
+
+// Who read that an epoch was lost waits for this line.
+void ReplicaSupervisor::ReportReturn() {
+  if (!lost_at_.has_value()) return;
+  std::set<std::string> nodes;
+  for (const v1::RankPlan& rank : plan_.ranks()) nodes.insert(rank.node());
+  const absl::Duration away =
+      absl::Trunc(clock_->Now() - *lost_at_, absl::Milliseconds(100));
+  Log(LogLevel::kInfo,
+      absl::StrCat("replica ", options_.replica, " runs again after ",
+                   absl::FormatDuration(away), ": epoch ", epoch_, ", ",
+                   plan_.ranks_size(), " ranks on ",
+                   absl::StrJoin(nodes, ", ")));
+  lost_at_.reset();
 }
 
 void ReplicaSupervisor::OnEngineGone(uint64_t epoch, int rank) {

@@ -148,6 +148,7 @@ class ReplicaSupervisor final {
   void OnProcessExited(absl::string_view node, const v1::ProcessExited& exited);
   void OnEpochCleared(absl::string_view node, const v1::EpochCleared& cleared);
   void StartIfReady();
+  void ReportReturn();
 
   // A symptom of a failure.
   void Consider(EpochCause cause);
@@ -175,6 +176,8 @@ class ReplicaSupervisor final {
   bool has_run_ = false;  // for any epoch
   bool stopping_ = false;
   absl::Time started_at_;
+  // When the epoch that ran last was lost, until the next one runs.
+  std::optional<absl::Time> lost_at_;
   StepView steps_;  // of this epoch, as of the last Tick
 
   std::map<std::string, Node, std::less<>> nodes_;

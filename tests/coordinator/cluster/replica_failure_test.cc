@@ -57,6 +57,13 @@ TEST_F(ReplicaFailureTest, AKilledEngineIsNamedAtOnceAndTheReplicaReturns) {
   wishes = Take();
   ASSERT_THAT(wishes.agents, SizeIs(1));
   EXPECT_EQ(wishes.agents[0].command.launch_mpi().epoch(), 2u);
+
+  EXPECT_THAT(wishes.lines, IsEmpty());
+  clock_.Advance(absl::Milliseconds(2800));
+  RunToReady(4);
+  EXPECT_THAT(Take().lines,
+              ElementsAre("replica 0 runs again after 3s: epoch 2, 4 ranks on "
+                          "a, b"));
 }
 
 TEST_F(ReplicaFailureTest, WithoutAHeartbeatTheStepInFlightIsNamed) {

@@ -73,15 +73,15 @@ inline __attribute__((always_inline)) float MultiplyAndAdd() {
 }
 
 typedef float Floats4 __attribute__((vector_size(16)));
-typedef int32_t Words4 __attribute__((vector_size(16)));
+typedef uint32_t Words4 __attribute__((vector_size(16)));
 float Read4(const char* from) { return ReadPiece<Words4>(from); }
 float Fma4() { return MultiplyAndAdd<Floats4>(); }
 
 #if defined(__x86_64__)
 typedef float Floats8 __attribute__((vector_size(32)));
-typedef int32_t Words8 __attribute__((vector_size(32)));
+typedef uint32_t Words8 __attribute__((vector_size(32)));
 typedef float Floats16 __attribute__((vector_size(64)));
-typedef int32_t Words16 __attribute__((vector_size(64)));
+typedef uint32_t Words16 __attribute__((vector_size(64)));
 CARAVAN_TARGET_AVX2 float Read8(const char* from) {
   return ReadPiece<Words8>(from);
 }

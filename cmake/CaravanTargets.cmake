@@ -1,26 +1,31 @@
 # caravan_library and caravan_binary: one target per folder or idea, with its
 # files and dependencies listed, so that the dependency graph can be read.
 
-add_library(caravan_build_flags INTERFACE)
-add_library(caravan::build_flags ALIAS caravan_build_flags)
-target_include_directories(caravan_build_flags INTERFACE
+# What all code is compiled with; build_flags adds the sanitizers.
+add_library(caravan_common_flags INTERFACE)
+add_library(caravan::common_flags ALIAS caravan_common_flags)
+target_include_directories(caravan_common_flags INTERFACE
   ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/proto)
-target_compile_options(caravan_build_flags INTERFACE
+target_compile_options(caravan_common_flags INTERFACE
   -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
   -fno-omit-frame-pointer)
 if(CARAVAN_WERROR)
-  target_compile_options(caravan_build_flags INTERFACE -Werror)
+  target_compile_options(caravan_common_flags INTERFACE -Werror)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  target_compile_options(caravan_build_flags INTERFACE -Wthread-safety)
+  target_compile_options(caravan_common_flags INTERFACE -Wthread-safety)
 endif()
+target_link_libraries(caravan_common_flags INTERFACE Threads::Threads)
+
+add_library(caravan_build_flags INTERFACE)
+add_library(caravan::build_flags ALIAS caravan_build_flags)
+target_link_libraries(caravan_build_flags INTERFACE caravan::common_flags)
 if(CARAVAN_SANITIZE)
   list(JOIN CARAVAN_SANITIZE "," sanitizers)
   target_compile_options(caravan_build_flags INTERFACE
     -fsanitize=${sanitizers} -fno-sanitize-recover=all)
   target_link_options(caravan_build_flags INTERFACE -fsanitize=${sanitizers})
 endif()
-target_link_libraries(caravan_build_flags INTERFACE Threads::Threads)
 
 # caravan_library(NAME n HDRS ... SRCS ... DEPS ... PRIVATE_DEPS ...)
 # makes the static library caravan_n with the alias caravan::n. Headers form a

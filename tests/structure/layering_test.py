@@ -32,12 +32,15 @@ LAYERS = {
 VENDOR = {
     r"mpi\.h": ["worker/comm/mpi"],
     r"nccl\.h": ["worker/comm/nccl"],
-    r"cuda_runtime(_api)?\.h": ["worker/backend/cuda"],
+    r"cuda_(runtime(_api)?|fp16|bf16)\.h|cublasLt\.h|cooperative_groups\.h": ["worker/backend/cuda", "worker/comm/nccl"],
     r"(grpcpp/.*|.*\.grpc\.pb\.h)": ["coordinator/cluster", "worker/agent", "worker/engine", "base/grpc_status"],
     r"boost/.*": ["coordinator/api", "cli"],
 }
 # Of those, what must stay out of headers altogether: it is not on every machine.
-SOURCES_ONLY = re.compile(r"mpi\.h|nccl\.h|cuda_runtime(_api)?\.h")
+SOURCES_ONLY = re.compile(r"mpi\.h|nccl\.h")
+# And what may stand in headers that no other folder includes, directly or through others.
+PRIVATE_HEADERS = re.compile(r"cuda_(runtime(_api)?|fp16|bf16)\.h|cublasLt\.h|cooperative_groups\.h")
+CUDA_FOLDERS = ("worker/backend/cuda/", "worker/comm/nccl/", "tests/")
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -67,13 +70,27 @@ def check(path, header):
     return None
 
 
+def cuda_headers(includes):
+    """The project's headers that need CUDA's, from a map of source to its includes."""
+    found = {source for source, headers in includes.items() if any(PRIVATE_HEADERS.fullmatch(h) for h in headers)}
+    while True:
+        more = {source for source, headers in includes.items() if found.intersection(headers)} - found
+        if not more:
+            return found
+        found |= more
+
+
 def main():
     sources = [p for folder in ("base", "partition", "worker", "coordinator", "cli", "bench", "tests")
                for p in sorted(pathlib.Path(folder).rglob("*")) if p.suffix in (".h", ".cc", ".cu", ".cuh")]
+    includes = {str(source): INCLUDE.findall(source.read_text()) for source in sources}
+    needs_cuda = cuda_headers(includes)
     problems = []
-    for source in sources:
-        for header in INCLUDE.findall(source.read_text()):
-            problem = check(str(source), header)
+    for source, headers in includes.items():
+        for header in headers:
+            problem = check(source, header)
+            if not problem and header in needs_cuda and not source.startswith(CUDA_FOLDERS):
+                problem = f"{header} needs CUDA's headers, which are not on every machine"
             if problem:
                 problems.append(f"{source}: {problem}")
     print("\n".join(problems))

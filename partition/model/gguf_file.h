@@ -15,8 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "base/weight_format.h"
 #include "partition/model/file.h"
-#include "partition/model/gguf_types.h"
 
 namespace caravan::partition {
 
@@ -29,7 +29,7 @@ using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string,
 // cols is ggml's innermost dimension; a vector is one row.
 struct GgufTensor {
   std::string name;
-  GgufTensorType type = GgufTensorType::kF32;
+  WeightFormat format = WeightFormat::kFloat32;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t offset = 0;  // in the file

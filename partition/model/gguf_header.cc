@@ -11,6 +11,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "partition/model/gguf_cursor.h"
+#include "partition/model/gguf_types.h"
 
 namespace caravan::partition {
 namespace {
@@ -326,7 +327,7 @@ class HeaderParser final {
           CheckedMultiply(tensor.rows, static_cast<int64_t>(size)));
     }
     CARAVAN_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Number<uint32_t>());
-    CARAVAN_ASSIGN_OR_RETURN(tensor.type, GgufTensorTypeFromNumber(type));
+    CARAVAN_ASSIGN_OR_RETURN(tensor.format, FormatFromGgufNumber(type));
     CARAVAN_RETURN_IF_ERROR(ComputeBytes(tensor));
     CARAVAN_ASSIGN_OR_RETURN(const uint64_t offset, cursor_.Number<uint64_t>());
     if (!std::in_range<int64_t>(offset)) {
@@ -337,16 +338,15 @@ class HeaderParser final {
   }
 
   static absl::Status ComputeBytes(GgufTensor& tensor) {
-    const GgufTypeFacts& facts = Facts(tensor.type);
-    if (tensor.cols % facts.block_elements != 0) {
+    const int64_t block = BlockSize(tensor.format);
+    if (tensor.cols % block != 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("rows of ", tensor.cols, " do not divide into ",
-                       facts.name, " blocks of ", facts.block_elements));
+                       GgufTypeName(tensor.format), " blocks of ", block));
     }
-    CARAVAN_ASSIGN_OR_RETURN(
-        tensor.bytes,
-        CheckedProduct({tensor.rows, tensor.cols / facts.block_elements,
-                        facts.block_bytes}));
+    CARAVAN_ASSIGN_OR_RETURN(tensor.bytes,
+                             CheckedProduct({tensor.rows, tensor.cols / block,
+                                             BlockBytes(tensor.format)}));
     // The number of elements must fit too: Q4 has more of them than bytes.
     return CheckedMultiply(tensor.rows, tensor.cols).status();
   }

@@ -73,7 +73,7 @@ absl::Status ReadDivisors(const GgufFile& file, const GgufTensor& tensor,
   const std::string label =
       absl::StrCat(file.path(), ": tensor \"", tensor.name, "\"");
   const int64_t count = spec.head_dim / 2;
-  if (tensor.type != GgufTensorType::kF32 || tensor.rows != 1 ||
+  if (tensor.format != WeightFormat::kFloat32 || tensor.rows != 1 ||
       tensor.cols != count) {
     return absl::InvalidArgumentError(
         absl::StrCat(label, " must hold ", count, " F32 values"));

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
-#include "partition/model/dequantize.h"
+#include "base/weight_format.h"
 #include "partition/model/fingerprint.h"
 #include "partition/model/gguf_file.h"
 #include "partition/model/gguf_spec.h"
@@ -66,70 +66,92 @@ class GgufSource final : public ModelSource {
     if (found == tensors_.end()) return NoSuchTensor(name);
     const Place& place = found->second;
     CARAVAN_RETURN_IF_ERROR(CheckSlice(name, place.info, slice, out.size()));
-    return Annotate(
-        ReadSlice(place, slice, out),
-        absl::StrCat(file_->path(), ": tensor \"", place.tensor->name, "\""));
+    const Delivery delivery = {&GgufSource::ReadDecoded,
+                               slice.cols() * ByteSize(place.info.dtype())};
+    return Annotate(ReadSlice(place, slice, delivery, out), LabelOf(place));
+  }
+
+  absl::Status ReadStored(absl::string_view name, const TensorSlice& slice,
+                          absl::Span<std::byte> out) const override {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) return NoSuchTensor(name);
+    const Place& place = found->second;
+    CARAVAN_RETURN_IF_ERROR(
+        CheckStoredSlice(name, place.info, slice, out.size()));
+    const Delivery delivery = {&GgufSource::ReadBlocks,
+                               ByteSize(place.info.stored, slice.cols())};
+    return Annotate(ReadSlice(place, slice, delivery, out), LabelOf(place));
   }
 
   std::string Fingerprint() const override { return fingerprint_; }
   int64_t BytesRead() const override { return bytes_read_; }
 
  private:
+  // How a slice comes out: who reads one row, or several whole ones, in the
+  // file's order, and the bytes of a row of it.
+  struct Delivery {
+    absl::Status (GgufSource::*read)(const GgufTensor& tensor,
+                                     const TensorSlice& part,
+                                     absl::Span<std::byte> out) const;
+    int64_t row_bytes;
+  };
+
+  std::string LabelOf(const Place& place) const {
+    return absl::StrCat(file_->path(), ": tensor \"", place.tensor->name, "\"");
+  }
+
   absl::Status ReadSlice(const Place& place, const TensorSlice& slice,
+                         const Delivery& delivery,
                          absl::Span<std::byte> out) const {
     if (out.empty()) return absl::OkStatus();
-    const GgufTypeFacts& facts = Facts(place.tensor->type);
     // Whole rows in the model's order lie together.
     const bool together =
         place.head_dim == 0 && slice.cols() == place.info.cols;
-    const int64_t row_bytes =
-        place.info.cols / facts.block_elements * facts.block_bytes;
+    const int64_t file_row = ByteSize(place.info.stored, place.info.cols);
     const int64_t most =
-        together ? std::max<int64_t>(1, kChunkBytes / row_bytes) : 1;
-    const int64_t out_row = slice.cols() * ByteSize(place.info.dtype);
+        together ? std::max<int64_t>(1, kChunkBytes / file_row) : 1;
     int64_t row = slice.row_begin;
     while (row < slice.row_end) {
       TensorSlice part = slice;
       part.row_begin = place.head_dim == 0 ? row : FileRow(row, place.head_dim);
       const int64_t rows = std::min(most, slice.row_end - row);
       part.row_end = part.row_begin + rows;
-      const size_t bytes = static_cast<size_t>(rows * out_row);
+      const size_t bytes = static_cast<size_t>(rows * delivery.row_bytes);
       CARAVAN_RETURN_IF_ERROR(
-          ReadPart(*place.tensor, part, out.subspan(0, bytes)));
+          (this->*delivery.read)(*place.tensor, part, out.subspan(0, bytes)));
       out.remove_prefix(bytes);
       row += rows;
     }
     return absl::OkStatus();
   }
 
-  // One row, or several whole ones, in the file's order.
-  absl::Status ReadPart(const GgufTensor& tensor, const TensorSlice& part,
-                        absl::Span<std::byte> out) const {
-    const GgufTypeFacts& facts = Facts(tensor.type);
+  absl::Status ReadBlocks(const GgufTensor& tensor, const TensorSlice& part,
+                          absl::Span<std::byte> out) const {
     const int64_t first = part.row_begin * tensor.cols + part.col_begin;
-    if (facts.block_elements == 1) {
-      return ReadFile(tensor.offset + first * facts.block_bytes, out);
-    }
+    return ReadFile(tensor.offset + ByteSize(tensor.format, first), out);
+  }
+
+  absl::Status ReadDecoded(const GgufTensor& tensor, const TensorSlice& part,
+                           absl::Span<std::byte> out) const {
+    if (!IsQuantized(tensor.format)) return ReadBlocks(tensor, part, out);
     // The blocks that hold the elements [first, first + part.count()).
-    const int64_t first_block = first / facts.block_elements;
-    const int64_t end_block =
-        CeilDivide(first + part.count(), facts.block_elements);
+    const int64_t first = part.row_begin * tensor.cols + part.col_begin;
+    const int64_t begin = first / kBlockElements * kBlockElements;
+    const int64_t end = RoundUp(first + part.count(), kBlockElements);
     std::vector<std::byte> blocks(
-        static_cast<size_t>((end_block - first_block) * facts.block_bytes));
+        static_cast<size_t>(ByteSize(tensor.format, end - begin)));
     CARAVAN_RETURN_IF_ERROR(
-        ReadFile(tensor.offset + first_block * facts.block_bytes,
+        ReadFile(tensor.offset + ByteSize(tensor.format, begin),
                  absl::MakeSpan(blocks)));
     float* floats = reinterpret_cast<float*>(out.data());
-    const size_t elements =
-        static_cast<size_t>((end_block - first_block) * facts.block_elements);
     const size_t wanted = static_cast<size_t>(part.count());
-    if (elements == wanted) {
-      Dequantize(tensor.type, blocks, {floats, wanted});
+    if (end - begin == part.count()) {
+      Decode(tensor.format, blocks, {floats, wanted});
       return absl::OkStatus();
     }
-    std::vector<float> values(elements);
-    Dequantize(tensor.type, blocks, absl::MakeSpan(values));
-    std::copy_n(values.begin() + first % facts.block_elements, wanted, floats);
+    std::vector<float> values(static_cast<size_t>(end - begin));
+    Decode(tensor.format, blocks, absl::MakeSpan(values));
+    std::copy_n(values.begin() + (first - begin), wanted, floats);
     return absl::OkStatus();
   }
 
@@ -151,8 +173,7 @@ absl::Status CheckFile(const GgufFile& file, const ModelSpec& spec) {
   TensorTable table;
   for (const GgufTensor& tensor : file.tensors()) {
     if (tensor.name == kGgufRopeFactors) continue;  // is in the spec
-    table[tensor.name] = {Facts(tensor.type).delivered, tensor.rows,
-                          tensor.cols};
+    table[tensor.name] = {tensor.format, tensor.rows, tensor.cols};
   }
   std::vector<NamedShape> expected = ExpectedTensors(spec);
   for (NamedShape& shape : expected) shape.name = GgufTensorName(shape.name);
@@ -165,7 +186,7 @@ absl::flat_hash_map<std::string, Place> MakePlaces(const GgufFile& file,
   for (const NamedShape& shape : ExpectedTensors(spec)) {
     Place place;
     place.tensor = file.FindTensor(GgufTensorName(shape.name));
-    place.info = {Facts(place.tensor->type).delivered, shape.rows, shape.cols};
+    place.info = {place.tensor->format, shape.rows, shape.cols};
     if (absl::StrContains(shape.name, kQuery) ||
         absl::StrContains(shape.name, kKey)) {
       place.head_dim = spec.head_dim;
@@ -208,6 +229,7 @@ absl::StatusOr<std::unique_ptr<ModelSource>> MakeGgufSource(
   TensorTable table;
   for (const auto& [name, place] : places) table[name] = place.info;
   spec.dtype = MostCommonDType(table);
+  spec.stored = FindStoredFormats(spec, table);
   CARAVAN_ASSIGN_OR_RETURN(std::string fingerprint, FingerprintOf(*file));
   return std::make_unique<GgufSource>(spec, std::move(file), std::move(places),
                                       std::move(fingerprint));

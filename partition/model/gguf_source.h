@@ -1,4 +1,5 @@
-// A GGUF file as a model: quantized tensors come out as float32.
+// A GGUF file as a model: Read decodes quantized tensors to float32, ReadStored
+// delivers them as they are.
 #ifndef CARAVAN_PARTITION_MODEL_GGUF_SOURCE_H_
 #define CARAVAN_PARTITION_MODEL_GGUF_SOURCE_H_
 

@@ -18,40 +18,31 @@ constexpr std::array<absl::string_view, 41> kNames = {
     "BF16",       "Q4_0_4_4",   "Q4_0_4_8",   "Q4_0_8_8", "TQ1_0",   "TQ2_0",
     "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4",    "NVFP4"};
 
-constexpr GgufTypeFacts kF32Facts = {"F32", 1, 4, DType::kFloat32};
-constexpr GgufTypeFacts kF16Facts = {"F16", 1, 2, DType::kFloat16};
-constexpr GgufTypeFacts kBF16Facts = {"BF16", 1, 2, DType::kBFloat16};
-// A float16 scale (and minimum) followed by 32 values of 4 or 8 bits.
-constexpr GgufTypeFacts kQ4_0Facts = {"Q4_0", 32, 18, DType::kFloat32};
-constexpr GgufTypeFacts kQ4_1Facts = {"Q4_1", 32, 20, DType::kFloat32};
-constexpr GgufTypeFacts kQ8_0Facts = {"Q8_0", 32, 34, DType::kFloat32};
-
 }  // namespace
 
-const GgufTypeFacts& Facts(GgufTensorType type) {
-  switch (type) {
-    case GgufTensorType::kF32:
-      return kF32Facts;
-    case GgufTensorType::kF16:
-      return kF16Facts;
-    case GgufTensorType::kBF16:
-      return kBF16Facts;
-    case GgufTensorType::kQ4_0:
-      return kQ4_0Facts;
-    case GgufTensorType::kQ4_1:
-      return kQ4_1Facts;
-    case GgufTensorType::kQ8_0:
-      return kQ8_0Facts;
+absl::string_view GgufTypeName(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kFloat32:
+      return "F32";
+    case WeightFormat::kFloat16:
+      return "F16";
+    case WeightFormat::kBFloat16:
+      return "BF16";
+    case WeightFormat::kQ8:
+      return "Q8_0";
+    case WeightFormat::kQ4:
+      return "Q4_0";
+    case WeightFormat::kQ4Minimum:
+      return "Q4_1";
   }
-  return kF32Facts;
+  return "unknown";
 }
 
-absl::StatusOr<GgufTensorType> GgufTensorTypeFromNumber(uint32_t number) {
-  for (GgufTensorType type :
-       {GgufTensorType::kF32, GgufTensorType::kF16, GgufTensorType::kBF16,
-        GgufTensorType::kQ4_0, GgufTensorType::kQ4_1, GgufTensorType::kQ8_0}) {
-    if (number < kNames.size() && kNames[number] == Facts(type).name) {
-      return type;
+absl::StatusOr<WeightFormat> FormatFromGgufNumber(uint32_t number) {
+  for (int i = 0; i < kNumWeightFormats; ++i) {
+    const auto format = static_cast<WeightFormat>(i);
+    if (number < kNames.size() && kNames[number] == GgufTypeName(format)) {
+      return format;
     }
   }
   if (number < kNames.size()) {

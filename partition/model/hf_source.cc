@@ -42,6 +42,11 @@ class HfSource final : public ModelSource {
                                  ": tensor \"", name, "\""));
   }
 
+  absl::Status ReadStored(absl::string_view name, const TensorSlice& slice,
+                          absl::Span<std::byte> out) const override {
+    return Read(name, slice, out);  // nothing is quantized
+  }
+
   std::string Fingerprint() const override { return fingerprint_; }
   int64_t BytesRead() const override { return bytes_read_; }
 
@@ -49,7 +54,7 @@ class HfSource final : public ModelSource {
   absl::Status ReadSlice(const HfShards::Place& place, const TensorSlice& slice,
                          absl::Span<std::byte> out) const {
     if (out.empty()) return absl::OkStatus();
-    const int64_t element = ByteSize(place.info.dtype);
+    const int64_t element = ByteSize(place.info.dtype());
     // Whole rows lie together.
     const bool whole = slice.cols() == place.info.cols;
     const size_t bytes =

@@ -12,17 +12,19 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/dtype.h"
+#include "base/weight_format.h"
 #include "partition/model/model_spec.h"
 
 namespace caravan::partition {
 
 // A vector is one row: (1, n).
 struct TensorInfo {
-  // Of the elements that Read delivers. Quantized tensors are dequantized while
-  // reading and say kFloat32.
-  DType dtype = DType::kFloat32;
+  WeightFormat stored = WeightFormat::kFloat32;
   int64_t rows = 0;
   int64_t cols = 0;
+
+  // Of the elements that Read delivers: quantized tensors are decoded.
+  DType dtype() const { return DecodedDType(stored); }
 };
 
 // Rows [row_begin, row_end) and columns [col_begin, col_end) of a tensor.
@@ -59,6 +61,13 @@ class ModelSource {
   // kDataLoss: the file ends early.
   virtual absl::Status Read(absl::string_view name, const TensorSlice& slice,
                             absl::Span<std::byte> out) const = 0;
+
+  // The same, but as the tensor is stored: each row takes ByteSize(stored,
+  // slice.cols()) bytes, and the slice's columns begin and end between blocks
+  // (else kInvalidArgument).
+  virtual absl::Status ReadStored(absl::string_view name,
+                                  const TensorSlice& slice,
+                                  absl::Span<std::byte> out) const = 0;
 
   // SHA-256 in hex over configuration, tensor names, shapes, offsets and file
   // sizes: equal on nodes that hold the same checkpoint. Weights themselves are

@@ -104,6 +104,16 @@ absl::Status ValidateRope(const ModelSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateStored(const ModelSpec& spec) {
+  const size_t num_layers = spec.stored.layers.size();
+  if (num_layers == 0 || num_layers == static_cast<size_t>(spec.num_layers)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("stored must say the formats of no layer or of all ",
+                   spec.num_layers, ", has ", num_layers));
+}
+
 absl::Status ValidateTokens(const ModelSpec& spec) {
   if (spec.bos_token < -1 || spec.bos_token >= spec.vocab_size) {
     return absl::InvalidArgumentError(
@@ -126,6 +136,7 @@ absl::Status Validate(const ModelSpec& spec) {
   CARAVAN_RETURN_IF_ERROR(ValidateRanges(spec));
   CARAVAN_RETURN_IF_ERROR(ValidateFit(spec));
   CARAVAN_RETURN_IF_ERROR(ValidateRope(spec));
+  CARAVAN_RETURN_IF_ERROR(ValidateStored(spec));
   return ValidateTokens(spec);
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/dtype.h"
+#include "base/weight_format.h"
 
 namespace caravan::partition {
 
@@ -27,6 +28,24 @@ struct RopeSpec {
   int64_t original_max_positions = 0;
 };
 
+// How a layer's matrices are stored.
+struct LayerFormats {
+  WeightFormat query = WeightFormat::kFloat32;
+  WeightFormat key = WeightFormat::kFloat32;
+  WeightFormat value = WeightFormat::kFloat32;
+  WeightFormat attention_output = WeightFormat::kFloat32;
+  WeightFormat gate = WeightFormat::kFloat32;
+  WeightFormat up = WeightFormat::kFloat32;
+  WeightFormat down = WeightFormat::kFloat32;
+};
+
+// How a quantized checkpoint stores its matrices.
+struct StoredFormats {
+  WeightFormat embedding = WeightFormat::kFloat32;
+  WeightFormat head = WeightFormat::kFloat32;  // tied: the embedding's
+  std::vector<LayerFormats> layers;
+};
+
 struct ModelSpec {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
@@ -39,12 +58,15 @@ struct ModelSpec {
   double rms_norm_epsilon = 1e-5;
   RopeSpec rope;
   bool tied_embeddings = false;
-  DType dtype = DType::kBFloat16;  // of the checkpoint's matrices
-  int bos_token = -1;              // -1: none
+  DType dtype = DType::kBFloat16;  // of the checkpoint's matrices, decoded
+  // No layers: nothing is quantized.
+  StoredFormats stored;
+  int bos_token = -1;  // -1: none
   std::vector<int> eos_tokens;
 
   int heads_per_kv_head() const { return num_heads / num_kv_heads; }
   int64_t attention_size() const { return num_heads * head_dim; }
+  bool is_quantized() const { return !stored.layers.empty(); }
 };
 
 // kInvalidArgument that names the field when sizes are absent, out of range or

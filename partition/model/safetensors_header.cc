@@ -115,7 +115,8 @@ absl::Status ReadTensor(const Json& object, SafetensorsTensor& tensor) {
     return absl::InvalidArgumentError("must be an object");
   }
   const JsonFields fields(object);
-  CARAVAN_ASSIGN_OR_RETURN(tensor.info.dtype, ReadDType(fields));
+  CARAVAN_ASSIGN_OR_RETURN(const DType dtype, ReadDType(fields));
+  tensor.info.stored = FormatOf(dtype);
   CARAVAN_RETURN_IF_ERROR(ReadShape(object, tensor.info));
   CARAVAN_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets,
                            ReadIntegers(object, "data_offsets"));
@@ -129,9 +130,9 @@ absl::Status ReadTensor(const Json& object, SafetensorsTensor& tensor) {
   }
   tensor.offset = offsets[0];
   tensor.bytes = offsets[1] - offsets[0];
-  CARAVAN_ASSIGN_OR_RETURN(const int64_t wanted,
-                           CheckedProduct({tensor.info.rows, tensor.info.cols,
-                                           ByteSize(tensor.info.dtype)}));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const int64_t wanted,
+      CheckedProduct({tensor.info.rows, tensor.info.cols, ByteSize(dtype)}));
   if (wanted != tensor.bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("its shape and dtype take ", wanted,

@@ -71,7 +71,7 @@ class SyntheticSource final : public ModelSource {
   SyntheticSource(const ModelSpec& spec, uint64_t seed, std::string fingerprint)
       : spec_(spec), seed_(seed), fingerprint_(std::move(fingerprint)) {
     for (const NamedShape& shape : ExpectedTensors(spec)) {
-      tensors_[shape.name] = {spec.dtype, shape.rows, shape.cols};
+      tensors_[shape.name] = {FormatOf(spec.dtype), shape.rows, shape.cols};
     }
     BuildValues();
   }
@@ -88,7 +88,7 @@ class SyntheticSource final : public ModelSource {
                     absl::Span<std::byte> out) const override {
     CARAVAN_ASSIGN_OR_RETURN(const TensorInfo info, Find(name));
     CARAVAN_RETURN_IF_ERROR(CheckSlice(name, info, slice, out.size()));
-    if (ByteSize(info.dtype) == 4) {
+    if (ByteSize(info.dtype()) == 4) {
       FillSlice(name, info, slice, wide_values_,
                 reinterpret_cast<float*>(out.data()));
     } else {
@@ -96,6 +96,11 @@ class SyntheticSource final : public ModelSource {
                 reinterpret_cast<uint16_t*>(out.data()));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status ReadStored(absl::string_view name, const TensorSlice& slice,
+                          absl::Span<std::byte> out) const override {
+    return Read(name, slice, out);  // nothing is quantized
   }
 
   std::string Fingerprint() const override { return fingerprint_; }

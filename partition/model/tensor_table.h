@@ -24,14 +24,23 @@ absl::Status CheckTensors(const TensorTable& found,
                           const std::vector<NamedShape>& expected);
 
 // kInvalidArgument: the slice is not inside the tensor, or `out_bytes` is not
-// its size.
+// the size of its decoded elements.
 absl::Status CheckSlice(absl::string_view name, const TensorInfo& info,
                         const TensorSlice& slice, size_t out_bytes);
+
+// The same for a slice as it is stored; also kInvalidArgument: its columns cut
+// blocks.
+absl::Status CheckStoredSlice(absl::string_view name, const TensorInfo& info,
+                              const TensorSlice& slice, size_t out_bytes);
 
 absl::Status NoSuchTensor(absl::string_view name);  // kNotFound
 
 // The type of most elements of the model's matrices.
 DType MostCommonDType(const TensorTable& tensors);
+
+// What is quantized. `tensors` has all that the spec calls for.
+StoredFormats FindStoredFormats(const ModelSpec& spec,
+                                const TensorTable& tensors);
 
 }  // namespace caravan::partition
 

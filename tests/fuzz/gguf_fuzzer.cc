@@ -20,11 +20,14 @@ void ReadAll(const ModelSource& source) {
     const absl::StatusOr<TensorInfo> info = source.Find(shape.name);
     CARAVAN_CHECK(info.ok() && info->rows == shape.rows &&
                   info->cols == shape.cols);
-    const int64_t bytes = info->rows * info->cols * ByteSize(info->dtype);
+    const int64_t bytes = info->rows * info->cols * ByteSize(info->dtype());
     if (bytes > kMaxBytes) continue;
     std::vector<std::byte> out(static_cast<size_t>(bytes));
     const TensorSlice whole = {0, info->rows, 0, info->cols};
     CARAVAN_CHECK(source.Read(shape.name, whole, absl::MakeSpan(out)).ok());
+    out.resize(ByteSize(info->stored, info->rows * info->cols));
+    CARAVAN_CHECK(
+        source.ReadStored(shape.name, whole, absl::MakeSpan(out)).ok());
   }
 }
 

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const partition::SafetensorsTensor& tensor : header->tensors) {
     CARAVAN_CHECK(tensor.offset == next);
     CARAVAN_CHECK(tensor.bytes == tensor.info.rows * tensor.info.cols *
-                                      caravan::ByteSize(tensor.info.dtype));
+                                      caravan::ByteSize(tensor.info.dtype()));
     next += tensor.bytes;
   }
   CARAVAN_CHECK(next == file->size());

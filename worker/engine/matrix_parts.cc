@@ -37,12 +37,12 @@ void Widen(DType dtype, absl::Span<const std::byte> from, float* to) {
 absl::Status ReadAs(const ModelSource& source, const MatrixPart& part,
                     DType dtype, absl::Span<std::byte> out) {
   CARAVAN_ASSIGN_OR_RETURN(TensorInfo info, source.Find(part.tensor));
-  if (info.dtype == dtype) return source.Read(part.tensor, part.slice, out);
+  if (info.dtype() == dtype) return source.Read(part.tensor, part.slice, out);
   CARAVAN_CHECK(dtype == DType::kFloat32);
-  std::vector<std::byte> raw(part.slice.count() * ByteSize(info.dtype));
+  std::vector<std::byte> raw(part.slice.count() * ByteSize(info.dtype()));
   CARAVAN_RETURN_IF_ERROR(
       source.Read(part.tensor, part.slice, absl::MakeSpan(raw)));
-  Widen(info.dtype, raw, reinterpret_cast<float*>(out.data()));
+  Widen(info.dtype(), raw, reinterpret_cast<float*>(out.data()));
   return absl::OkStatus();
 }
 
@@ -51,9 +51,9 @@ absl::StatusOr<DType> CommonDType(const ModelSource& source,
   CARAVAN_ASSIGN_OR_RETURN(TensorInfo first, source.Find(parts[0].tensor));
   for (const MatrixPart& part : parts) {
     CARAVAN_ASSIGN_OR_RETURN(TensorInfo info, source.Find(part.tensor));
-    if (info.dtype != first.dtype) return DType::kFloat32;
+    if (info.dtype() != first.dtype()) return DType::kFloat32;
   }
-  return first.dtype;
+  return first.dtype();
 }
 
 }  // namespace

@@ -66,13 +66,13 @@ inline std::vector<float> ReadFloats(const ModelSource& source,
   const auto info = source.Find(name);
   CARAVAN_EXPECT_OK(info);
   if (!info.ok()) return {};
-  std::vector<std::byte> bytes(slice.count() * ByteSize(info->dtype));
+  std::vector<std::byte> bytes(slice.count() * ByteSize(info->dtype()));
   CARAVAN_EXPECT_OK(source.Read(name, slice, absl::MakeSpan(bytes)));
   std::vector<float> values(slice.count());
   const auto* narrow = reinterpret_cast<const uint16_t*>(bytes.data());
   const auto* wide = reinterpret_cast<const float*>(bytes.data());
   for (size_t i = 0; i < values.size(); ++i) {
-    switch (info->dtype) {
+    switch (info->dtype()) {
       case DType::kFloat32:
         values[i] = wide[i];
         break;

@@ -106,6 +106,8 @@ class GgufModel final {
   const ModelSpec spec;
   GgufBuilder builder;
   std::map<std::string, std::vector<float>> values;
+  // What the file holds of each row, in the model's order.
+  std::map<std::string, std::vector<std::string>> row_bytes;
 
  private:
   std::string Row(const NamedShape& shape, int64_t row, uint32_t type,
@@ -128,7 +130,7 @@ class GgufModel final {
   }
 
   void AddTensor(const NamedShape& shape, uint32_t type) {
-    std::vector<std::string> rows;
+    std::vector<std::string>& rows = row_bytes[shape.name];
     for (int64_t row = 0; row < shape.rows; ++row) {
       rows.push_back(Row(shape, row, type, values[shape.name]));
     }

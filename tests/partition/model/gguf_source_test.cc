@@ -2,8 +2,11 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "base/weight_format.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/partition/model/gguf_model.h"
 #include "tests/support/real_model.h"
@@ -11,6 +14,9 @@
 
 namespace caravan::partition {
 namespace {
+
+using ::caravan::testing::StatusIs;
+using ::testing::HasSubstr;
 
 TEST(GgufSourceTest, DeliversEveryType) {
   const std::map<uint32_t, DType> types = {
@@ -24,7 +30,7 @@ TEST(GgufSourceTest, DeliversEveryType) {
     for (const NamedShape& shape : ExpectedTensors(model.spec)) {
       CARAVAN_ASSERT_OK_AND_ASSIGN(const TensorInfo info,
                                    source->Find(shape.name));
-      EXPECT_EQ(info.dtype, shape.rows == 1 ? DType::kFloat32 : dtype);
+      EXPECT_EQ(info.dtype(), shape.rows == 1 ? DType::kFloat32 : dtype);
       EXPECT_EQ(info.rows, shape.rows);
       EXPECT_EQ(info.cols, shape.cols);
       EXPECT_EQ(ReadFloats(*source, shape.name, {0, shape.rows, 0, shape.cols}),
@@ -65,6 +71,94 @@ TEST(GgufSourceTest, ReadsOnlyTheBlocksOfASlice) {
     expected += slice.rows() * 2 * 18;
     EXPECT_EQ(source->BytesRead(), expected);
   }
+}
+
+// The model's own rows, of a slice of whole blocks.
+std::vector<std::byte> StoredBytes(const GgufModel& model,
+                                   const std::string& name,
+                                   const TensorSlice& slice, int64_t cols,
+                                   WeightFormat format) {
+  std::vector<std::byte> bytes;
+  for (int64_t row = slice.row_begin; row < slice.row_end; ++row) {
+    const std::string& text = model.row_bytes.at(name)[row];
+    EXPECT_EQ(static_cast<int64_t>(text.size()), ByteSize(format, cols));
+    const auto* at = reinterpret_cast<const std::byte*>(text.data());
+    bytes.insert(bytes.end(), at + ByteSize(format, slice.col_begin),
+                 at + ByteSize(format, slice.col_end));
+  }
+  return bytes;
+}
+
+TEST(GgufSourceTest, ReadsAsStored) {
+  const std::map<uint32_t, WeightFormat> types = {
+      {kF32, WeightFormat::kFloat32},   {kF16, WeightFormat::kFloat16},
+      {kBF16, WeightFormat::kBFloat16}, {kQ8_0, WeightFormat::kQ8},
+      {kQ4_0, WeightFormat::kQ4},       {kQ4_1, WeightFormat::kQ4Minimum}};
+  for (const auto& [type, format] : types) {
+    SCOPED_TRACE(Name(format));
+    const GgufModel model(WideSpec(), type);
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source, model.Open());
+    const std::string down = LayerTensor(0, kDown);    // (64, 96)
+    const std::string query = LayerTensor(1, kQuery);  // (64, 64), permuted
+    const std::string embedding(kEmbedding);
+    int64_t expected_bytes = 0;
+    for (const auto& [name, cols, slice] :
+         std::vector<std::tuple<std::string, int64_t, TensorSlice>>{
+             {down, 96, {0, 64, 0, 96}},
+             {down, 96, {5, 9, 32, 96}},
+             {down, 96, {5, 9, 64, 64}},
+             {down, 96, {7, 7, 0, 32}},
+             {query, 64, {0, 64, 0, 64}},
+             {query, 64, {24, 33, 32, 64}},
+             {embedding, 64, {3, 37, 0, 64}}}) {
+      CARAVAN_ASSERT_OK_AND_ASSIGN(const TensorInfo info, source->Find(name));
+      EXPECT_EQ(info.stored, format);
+      std::vector<std::byte> bytes(slice.rows() *
+                                   ByteSize(format, slice.cols()));
+      CARAVAN_ASSERT_OK(source->ReadStored(name, slice, absl::MakeSpan(bytes)));
+      EXPECT_EQ(bytes, StoredBytes(model, name, slice, cols, format));
+      expected_bytes += static_cast<int64_t>(bytes.size());
+      EXPECT_EQ(source->BytesRead(), expected_bytes);
+      std::vector<float> decoded(slice.count());
+      Decode(format, bytes, absl::MakeSpan(decoded));
+      EXPECT_EQ(decoded, model.Expected(name, slice, cols));
+    }
+  }
+}
+
+TEST(GgufSourceTest, RefusesToCutBlocks) {
+  const GgufModel model(WideSpec(), kQ8_0);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source, model.Open());
+  std::vector<std::byte> bytes(34);
+  for (const TensorSlice& slice : std::vector<TensorSlice>{
+           {0, 1, 0, 16}, {0, 1, 16, 48}, {0, 1, 31, 63}}) {
+    EXPECT_THAT(
+        source->ReadStored(LayerTensor(0, kDown), slice, absl::MakeSpan(bytes)),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 HasSubstr("cut blocks of 32 (q8)")));
+  }
+  EXPECT_THAT(source->ReadStored(LayerTensor(0, kDown), {0, 2, 0, 32},
+                                 absl::MakeSpan(bytes)),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("68 bytes, there is room for 34")));
+  EXPECT_THAT(
+      source->ReadStored("nothing", {0, 1, 0, 32}, absl::MakeSpan(bytes)),
+      StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST(GgufSourceTest, TheSpecSaysWhatIsQuantized) {
+  for (uint32_t type : {kF32, kF16, kBF16}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source,
+                                 GgufModel(WideSpec(), type).Open());
+    EXPECT_FALSE(source->spec().is_quantized());
+  }
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source,
+                               GgufModel(WideSpec(), kQ4_1).Open());
+  const StoredFormats& stored = source->spec().stored;
+  EXPECT_EQ(stored.embedding, WeightFormat::kQ4Minimum);
+  EXPECT_EQ(stored.head, WeightFormat::kQ4Minimum);
+  ASSERT_EQ(stored.layers.size(), 2u);
+  EXPECT_EQ(stored.layers[1].attention_output, WeightFormat::kQ4Minimum);
 }
 
 TEST(GgufSourceTest, FingerprintTellsFilesApart) {

@@ -87,7 +87,17 @@ TEST(HfSourceTest, ReadsSlicesAndNothingElse) {
               PatternFloats(kMatrix, slice));
     expected += slice.count() * 2;
     EXPECT_EQ(source->BytesRead(), expected);
+    // Nothing is quantized: as stored is the same.
+    std::vector<std::byte> stored(slice.count() * 2);
+    std::vector<std::byte> read(slice.count() * 2);
+    CARAVAN_EXPECT_OK(
+        source->ReadStored(kMatrix, slice, absl::MakeSpan(stored)));
+    CARAVAN_EXPECT_OK(source->Read(kMatrix, slice, absl::MakeSpan(read)));
+    EXPECT_EQ(stored, read);
+    expected += 2 * slice.count() * 2;
+    EXPECT_EQ(source->BytesRead(), expected);
   }
+  EXPECT_FALSE(source->spec().is_quantized());
 }
 
 TEST(HfSourceTest, TypesAreThoseOfTheFile) {
@@ -104,8 +114,8 @@ TEST(HfSourceTest, TypesAreThoseOfTheFile) {
   const auto source = Open(folder);
   ASSERT_NE(source, nullptr);
   EXPECT_EQ(source->spec().dtype, DType::kFloat16);
-  EXPECT_EQ(source->Find(kFinalNorm)->dtype, DType::kFloat32);
-  EXPECT_EQ(source->Find(kHead)->dtype, DType::kBFloat16);
+  EXPECT_EQ(source->Find(kFinalNorm)->dtype(), DType::kFloat32);
+  EXPECT_EQ(source->Find(kHead)->dtype(), DType::kBFloat16);
   ExpectAllPatterns(*source, spec);
 }
 

@@ -56,6 +56,8 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 INSTANTIATE_TEST_SUITE_P(
     All, ModelSpecRefusalTest,
     ::testing::ValuesIn(std::vector<Refusal>{
+        {"stored_too_few", "all 32, has 3",
+         [](ModelSpec& s) { s.stored.layers.resize(3); }},
         {"vocab_zero", "vocab_size", [](ModelSpec& s) { s.vocab_size = 0; }},
         {"vocab_huge", "vocab_size",
          [](ModelSpec& s) { s.vocab_size = int64_t{1} << 40; }},

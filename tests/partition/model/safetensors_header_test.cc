@@ -39,10 +39,10 @@ TEST(SafetensorsHeaderTest, ListsTensorsInTheOrderOfTheirData) {
   const SafetensorsTensor& b = header.tensors[0];
   const SafetensorsTensor& a = header.tensors[1];
   EXPECT_EQ(b.name, "b");
-  EXPECT_EQ(b.info.dtype, DType::kFloat32);
+  EXPECT_EQ(b.info.dtype(), DType::kFloat32);
   EXPECT_EQ(b.info.rows, 2);
   EXPECT_EQ(b.info.cols, 3);
-  EXPECT_EQ(a.info.dtype, DType::kBFloat16);
+  EXPECT_EQ(a.info.dtype(), DType::kBFloat16);
   EXPECT_EQ(a.info.rows, 1);
   EXPECT_EQ(a.info.cols, 5);
   EXPECT_EQ(bytes.substr(a.offset, a.bytes), "aaaaaaaaaa");

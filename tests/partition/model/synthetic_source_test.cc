@@ -76,6 +76,12 @@ TEST(SyntheticSourceTest, EverySliceAgreesWithTheWhole) {
                                   {10, 12, 5, 5},
                                   {20, 31, 13, 66}}) {
       const std::vector<float> part = ReadFloats(*source, kMatrix, slice);
+      std::vector<std::byte> stored(slice.count() * ByteSize(dtype));
+      std::vector<std::byte> read(stored.size());
+      CARAVAN_EXPECT_OK(
+          source->ReadStored(kMatrix, slice, absl::MakeSpan(stored)));
+      CARAVAN_EXPECT_OK(source->Read(kMatrix, slice, absl::MakeSpan(read)));
+      EXPECT_EQ(stored, read);
       size_t at = 0;
       for (int64_t row = slice.row_begin; row < slice.row_end; ++row) {
         for (int64_t col = slice.col_begin; col < slice.col_end; ++col) {
@@ -140,7 +146,7 @@ TEST(SyntheticSourceTest, HoldsWhatTheSpecCallsFor) {
                                  source->Find(shape.name));
     EXPECT_EQ(info.rows, shape.rows);
     EXPECT_EQ(info.cols, shape.cols);
-    EXPECT_EQ(info.dtype, DType::kFloat16);
+    EXPECT_EQ(info.dtype(), DType::kFloat16);
   }
   EXPECT_EQ(source->BytesRead(), 0);
 }

@@ -6,6 +6,7 @@
 //   of_bandwidth   bytes of weights read per second / read bandwidth
 //   of_peak        float32 operations per second / peak
 //   against_one    tokens per second of N rows / of one row
+//   against_bf16   time with weights in bfloat16, taken right before, / time
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -21,8 +22,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "base/dtype.h"
 #include "base/tensor.h"
+#include "base/weight_format.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/cpu/machine_probe.h"
@@ -63,10 +64,10 @@ double Median(std::vector<double> values) {
 }
 
 std::unique_ptr<Weight> RandomWeight(Backend& backend, int64_t rows,
-                                     int64_t cols, DType dtype) {
+                                     int64_t cols, WeightFormat format) {
   uint64_t state = static_cast<uint64_t>(rows * 31 + cols);
   return ValueOrDie(backend.LoadWeight(
-      {.dtype = DType::kFloat32,
+      {.format = WeightFormat::kFloat32,
        .rows = rows,
        .cols = cols,
        .read_rows =
@@ -80,18 +81,19 @@ std::unique_ptr<Weight> RandomWeight(Backend& backend, int64_t rows,
              }
              return absl::OkStatus();
            }},
-      dtype));
+      format));
 }
 
 // One layer of a 7B model, its cache and room for some rows.
 class Layer final {
  public:
-  Layer(Backend& backend, DType dtype, int64_t num_rows, int64_t position)
+  Layer(Backend& backend, WeightFormat format, int64_t num_rows,
+        int64_t position)
       : backend_(backend),
-        qkv_(RandomWeight(backend, 3 * kHidden, kHidden, dtype)),
-        attention_out_(RandomWeight(backend, kHidden, kHidden, dtype)),
-        gate_up_(RandomWeight(backend, 2 * kMlp, kHidden, dtype)),
-        down_(RandomWeight(backend, kHidden, kMlp, dtype)),
+        qkv_(RandomWeight(backend, 3 * kHidden, kHidden, format)),
+        attention_out_(RandomWeight(backend, kHidden, kHidden, format)),
+        gate_up_(RandomWeight(backend, 2 * kMlp, kHidden, format)),
+        down_(RandomWeight(backend, kHidden, kMlp, format)),
         shape_{kHeads, kHeads, kHeadDim, std::vector<int>(kHeads)} {
     std::iota(shape_.kv_head_of.begin(), shape_.kv_head_of.end(), 0);
     x_ = Make(num_rows, kHidden, 1.0f);
@@ -192,10 +194,10 @@ struct Machine {
   std::unique_ptr<worker::MachineProbe> probe;
 };
 
-// Arguments: threads, dtype.
+// Arguments: threads, format.
 void DecodeOne(benchmark::State& state) {
   Machine machine(static_cast<int>(state.range(0)));
-  Layer layer(*machine.backend, static_cast<DType>(state.range(1)),
+  Layer layer(*machine.backend, static_cast<WeightFormat>(state.range(1)),
               /*num_rows=*/1, /*position=*/100);
   std::vector<double> quotients;
   std::vector<double> bandwidths;
@@ -214,13 +216,13 @@ void DecodeOne(benchmark::State& state) {
   state.counters["GB/s_of_machine"] = Median(bandwidths) * 1e-9;
 }
 
-// Arguments: threads, dtype, rows.
+// Arguments: threads, format, rows.
 void DecodeMany(benchmark::State& state) {
   Machine machine(static_cast<int>(state.range(0)));
-  const DType dtype = static_cast<DType>(state.range(1));
+  const auto format = static_cast<WeightFormat>(state.range(1));
   const int64_t num_rows = state.range(2);
-  Layer one(*machine.backend, dtype, 1, 100);
-  Layer many(*machine.backend, dtype, num_rows, 100);
+  Layer one(*machine.backend, format, 1, 100);
+  Layer many(*machine.backend, format, num_rows, 100);
   std::vector<double> quotients;
   std::vector<double> of_peak;
   one.Run();
@@ -238,12 +240,12 @@ void DecodeMany(benchmark::State& state) {
   state.counters["of_peak"] = Median(of_peak);
 }
 
-// Arguments: threads, dtype, rows.
+// Arguments: threads, format, rows.
 void Prefill(benchmark::State& state) {
   Machine machine(static_cast<int>(state.range(0)));
   const int64_t num_rows = state.range(2);
-  Layer layer(*machine.backend, static_cast<DType>(state.range(1)), num_rows,
-              0);
+  Layer layer(*machine.backend, static_cast<WeightFormat>(state.range(1)),
+              num_rows, 0);
   std::vector<double> of_peak;
   std::vector<double> peaks;
   layer.Run();
@@ -261,24 +263,54 @@ void Prefill(benchmark::State& state) {
   state.counters["Gflop/s_of_machine"] = Median(peaks) * 1e-9;
 }
 
-constexpr int64_t kBf16 = static_cast<int64_t>(DType::kBFloat16);
-constexpr int64_t kF16 = static_cast<int64_t>(DType::kFloat16);
-constexpr int64_t kF32 = static_cast<int64_t>(DType::kFloat32);
+// Arguments: threads, format, rows: 1 or a few sequences, or one prompt.
+void Quantized(benchmark::State& state) {
+  Machine machine(static_cast<int>(state.range(0)));
+  const int64_t num_rows = state.range(2);
+  const int64_t position = num_rows > 64 ? 0 : 100;
+  Layer bfloat16(*machine.backend, WeightFormat::kBFloat16, num_rows, position);
+  Layer quantized(*machine.backend, static_cast<WeightFormat>(state.range(1)),
+                  num_rows, position);
+  std::vector<double> quotients;
+  bfloat16.Run();
+  quantized.Run();
+  for (auto _ : state) {
+    const double plain = Seconds([&] { bfloat16.Run(); });
+    const double seconds = Seconds([&] { quantized.Run(); });
+    quotients.push_back(plain / seconds);
+    state.SetIterationTime(seconds);
+  }
+  state.counters["against_bf16"] = Median(quotients);
+}
+
+constexpr int64_t kBf16 = static_cast<int64_t>(WeightFormat::kBFloat16);
+constexpr int64_t kF16 = static_cast<int64_t>(WeightFormat::kFloat16);
+constexpr int64_t kF32 = static_cast<int64_t>(WeightFormat::kFloat32);
+
+constexpr int64_t kQ8 = static_cast<int64_t>(WeightFormat::kQ8);
+constexpr int64_t kQ4 = static_cast<int64_t>(WeightFormat::kQ4);
+constexpr int64_t kQ4Minimum = static_cast<int64_t>(WeightFormat::kQ4Minimum);
 
 BENCHMARK(DecodeOne)
-    ->ArgNames({"threads", "dtype"})
-    ->ArgsProduct({{1, 2}, {kBf16, kF16, kF32}})
+    ->ArgNames({"threads", "format"})
+    ->ArgsProduct({{1, 2}, {kBf16, kF16, kF32, kQ8, kQ4, kQ4Minimum}})
     ->UseManualTime()
     ->Iterations(15)
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(DecodeMany)
-    ->ArgNames({"threads", "dtype", "rows"})
+    ->ArgNames({"threads", "format", "rows"})
     ->ArgsProduct({{1, 2}, {kBf16}, {4, 16}})
     ->UseManualTime()
     ->Iterations(9)
     ->Unit(benchmark::kMillisecond);
+BENCHMARK(Quantized)
+    ->ArgNames({"threads", "format", "rows"})
+    ->ArgsProduct({{1, 2}, {kQ8, kQ4, kQ4Minimum}, {1, 16, 512}})
+    ->UseManualTime()
+    ->Iterations(9)
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(Prefill)
-    ->ArgNames({"threads", "dtype", "rows"})
+    ->ArgNames({"threads", "format", "rows"})
     ->ArgsProduct({{1, 2}, {kBf16}, {512}})
     ->UseManualTime()
     ->Iterations(3)

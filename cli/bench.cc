@@ -19,6 +19,8 @@
 #include "cli/machine_limit.h"
 #include "cli/model_bench.h"
 #include "cli/server_choice.h"
+#include "partition/plan/held_format.h"
+#include "partition/plan/rank_memory.h"
 
 namespace caravan::cli {
 namespace {
@@ -83,6 +85,14 @@ absl::Status Validate(const ModelBenchCommand& command) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<partition::HoldOptions> HoldOf(const v1::EnginePlan& plan) {
+  partition::HoldOptions hold;
+  CARAVAN_ASSIGN_OR_RETURN(hold.quantization,
+                           partition::ParseQuantization(plan.quantization()));
+  CARAVAN_ASSIGN_OR_RETURN(hold.dtype, ParseDType(plan.weight_dtype()));
+  return hold;
+}
+
 // Of the server that was started; nullopt where the machine does not bound it.
 absl::StatusOr<std::optional<MachineLimit>> LimitOf(LocalServer& server,
                                                     const ServeOptions& serve) {
@@ -91,21 +101,26 @@ absl::StatusOr<std::optional<MachineLimit>> LimitOf(LocalServer& server,
   if (view.ranks.empty()) {
     return absl::UnavailableError("the replica was lost");
   }
-  CARAVAN_ASSIGN_OR_RETURN(const DType dtype,
-                           ParseDType(view.plan.weight_dtype()));
+  CARAVAN_ASSIGN_OR_RETURN(const partition::HoldOptions hold,
+                           HoldOf(view.plan));
   // One stream is in one stage at a time, whose ranks work together.
-  return MachineLimit(server.spec(), dtype,
+  return MachineLimit(server.spec(), hold,
                       serve.tp * view.ranks[0].num_threads);
 }
 
-std::string LayoutOf(LocalServer& server, const ServeOptions& serve) {
+absl::StatusOr<std::string> LayoutOf(LocalServer& server,
+                                     const ServeOptions& serve) {
   const coordinator::ClusterView view = server.View();
   std::string layout =
       absl::StrFormat("%s, tp %d x pp %d", serve.device, serve.tp, serve.pp);
   if (serve.device != "cpu" || view.ranks.empty()) return layout;
-  absl::StrAppend(&layout, ", ", Counted(view.ranks[0].num_threads, "thread"),
-                  " each, ", Counted(server.spec().num_layers, "layer"), " in ",
-                  view.plan.weight_dtype());
+  CARAVAN_ASSIGN_OR_RETURN(const partition::HoldOptions hold,
+                           HoldOf(view.plan));
+  absl::StrAppend(
+      &layout, ", ", Counted(view.ranks[0].num_threads, "thread"), " each, ",
+      Counted(server.spec().num_layers, "layer"), " in ",
+      partition::HeldFormatNames(server.spec(),
+                                 {partition::WholeModel(server.spec())}, hold));
   return layout;
 }
 
@@ -149,7 +164,7 @@ absl::StatusOr<BenchReport> Measure(const ModelBenchCommand& command,
     report.why_no_machine = "a running server's machine is not known";
   } else {
     report.model = connected.server->model_name();
-    report.layout = LayoutOf(*connected.server, serve);
+    CARAVAN_ASSIGN_OR_RETURN(report.layout, LayoutOf(*connected.server, serve));
     report.why_no_machine =
         absl::StrCat("engines are ", serve.device, ", they compute nothing");
     options.vocab_size = connected.server->spec().vocab_size;

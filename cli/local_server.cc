@@ -199,6 +199,10 @@ absl::Status LocalServer::Impl::OpenModel() {
                    .memory_utilization = options_.memory_utilization};
   CARAVAN_ASSIGN_OR_RETURN(planner_.plan.weight_dtype,
                            WeightDType(options_.dtype, planner_.spec.dtype));
+  CARAVAN_ASSIGN_OR_RETURN(planner_.plan.quantization,
+                           partition::ParseQuantization(options_.quantization));
+  CARAVAN_RETURN_IF_ERROR(
+      partition::CheckQuantization(planner_.spec, planner_.plan.quantization));
   planner_.device = options_.device;
   planner_.threads_per_rank = options_.cpu_threads;
   CARAVAN_ASSIGN_OR_RETURN(planner_.kv_cache_bytes_per_node,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "partition/plan/rank_memory.h"
 #include "worker/backend/cpu/machine_probe.h"
 #include "worker/backend/cpu/thread_pool.h"
 #include "worker/backend/cpu/topology.h"
@@ -49,16 +50,16 @@ absl::StatusOr<double> Probe(bool reads, int num_threads) {
 
 }  // namespace
 
-MachineLimit::MachineLimit(const partition::ModelSpec& spec, DType dtype,
-                           int num_threads)
-    : spec_(spec), dtype_(dtype), num_threads_(num_threads) {}
+MachineLimit::MachineLimit(const partition::ModelSpec& spec,
+                           const partition::HoldOptions& hold, int num_threads)
+    : spec_(spec), hold_(hold), num_threads_(num_threads) {}
 
 double MachineLimit::CostOf(const SpeedTest& test) const {
+  if (test.kind == SpeedTest::Kind::kDecode) {
+    return static_cast<double>(partition::BytesPerToken(spec_, hold_));
+  }
   const double layers = spec_.num_layers * LayerParameters(spec_);
   const double head = HeadParameters(spec_);
-  if (test.kind == SpeedTest::Kind::kDecode) {
-    return (layers + head) * static_cast<double>(ByteSize(dtype_));
-  }
   // Only the last token of a prompt goes through the head.
   return 2 * (layers + head / static_cast<double>(test.num_tokens));
 }

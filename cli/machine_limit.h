@@ -3,9 +3,9 @@
 #define CARAVAN_CLI_MACHINE_LIMIT_H_
 
 #include "absl/status/statusor.h"
-#include "base/dtype.h"
 #include "cli/model_bench.h"
 #include "partition/model/model_spec.h"
+#include "partition/plan/held_format.h"
 
 namespace caravan::cli {
 
@@ -15,8 +15,9 @@ namespace caravan::cli {
 // not counted: it is little at the lengths of these tests.)
 class MachineLimit final {
  public:
-  // `num_threads` work at the same time, on weights held as `dtype`.
-  MachineLimit(const partition::ModelSpec& spec, DType dtype, int num_threads);
+  // `num_threads` work at the same time, on weights held by `hold`.
+  MachineLimit(const partition::ModelSpec& spec,
+               const partition::HoldOptions& hold, int num_threads);
 
   // Measures the machine, which takes some tenths of a second and 256 MiB, on
   // threads of its own. Tokens per second; 0: this does not bound the test.
@@ -29,7 +30,7 @@ class MachineLimit final {
 
  private:
   partition::ModelSpec spec_;
-  DType dtype_;
+  partition::HoldOptions hold_;
   int num_threads_;
 };
 

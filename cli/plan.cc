@@ -31,6 +31,8 @@ Examples:
       Three machines, one stage each, and a shorter context.
   caravan plan llama-2-13b --device-memory 16GiB
       Says by how much it does not fit and what would.
+  caravan plan llama-2-70b -tp 2 --device-memory 24GiB -q q4
+      With weights of 4 bits.
 
 -tp splits every layer by heads and columns: devices talk twice per layer, so
 keep it within a machine or a fast network. -pp splits the model by layers:
@@ -102,6 +104,8 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
       .max_rows_per_step = options.max_rows_per_step,
       .memory_utilization = options.memory_utilization};
   CARAVAN_ASSIGN_OR_RETURN(plan_options.weight_dtype, FindDType(options, spec));
+  CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
+                           partition::ParseQuantization(options.quantization));
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
   CARAVAN_ASSIGN_OR_RETURN(const int64_t memory,
                            DeviceMemory(options, num_ranks));
@@ -152,8 +156,13 @@ void AddPlanCommand(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command
       ->add_option("--dtype", options->dtype,
-                   "How weights are held: auto (as in the checkpoint), "
-                   "float32, bfloat16, float16")
+                   "How weights that are not quantized are held: auto (as in "
+                   "the checkpoint), float32, bfloat16, float16")
+      ->capture_default_str();
+  command
+      ->add_option("-q,--quantization", options->quantization,
+                   "auto: quantized weights as they are stored; none: decoded "
+                   "to --dtype; q8, q4: all weights quantized")
       ->capture_default_str();
   command
       ->add_option("--load-format", options->load_format,

@@ -23,6 +23,7 @@ struct PlanCommandOptions {
   int64_t max_rows_per_step = 512;
   double memory_utilization = 0.9;
   std::string dtype = "auto";
+  std::string quantization = "auto";
   std::string load_format = "auto";
   std::string hf_overrides;  // JSON, instead of fields of config.json
 };

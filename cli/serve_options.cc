@@ -69,9 +69,14 @@ void AddModelOptions(CLI::App& app, ServeOptions& options) {
       ->check(CLI::IsMember({"auto", "dummy"}))
       ->capture_default_str();
   app.add_option("--dtype", options.dtype,
-                 "How weights are held: auto (as in the checkpoint), float32, "
-                 "bfloat16, float16")
+                 "How weights that are not quantized are held: auto (as in the "
+                 "checkpoint), float32, bfloat16, float16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->capture_default_str();
+  app.add_option("-q,--quantization", options.quantization,
+                 "auto: compute with quantized weights as they are stored; "
+                 "none: decode them to --dtype; q8, q4: quantize all weights")
+      ->check(CLI::IsMember({"auto", "none", "q8", "q4"}))
       ->capture_default_str();
   app.add_option("--hf-overrides", options.hf_overrides,
                  "Fields instead of config.json's, as "

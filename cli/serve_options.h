@@ -20,6 +20,7 @@ struct ServeOptions {
   std::string model;  // a folder, a file, or with `dummy` a name
   std::string load_format = "auto";
   std::string dtype = "auto";
+  std::string quantization = "auto";
   uint64_t seed = 0;         // of dummy weights
   std::string hf_overrides;  // JSON, instead of fields of config.json
   std::vector<std::string> served_model_names;

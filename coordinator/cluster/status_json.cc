@@ -64,6 +64,7 @@ Json ReplicaJson(const ClusterView& view) {
           {"tp", view.plan.tp()},
           {"pp", view.plan.pp()},
           {"weight_dtype", view.plan.weight_dtype()},
+          {"quantization", view.plan.quantization()},
           {"max_model_len", view.plan.max_model_len()},
           {"last_failure", view.last_cause},
           {"ranks", std::move(ranks)}};

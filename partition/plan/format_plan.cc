@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "partition/plan/layout.h"
 #include "partition/plan/plan.h"
+#include "partition/plan/rank_memory.h"
 
 namespace caravan::partition {
 namespace {
@@ -94,12 +95,12 @@ std::string FormatPlan(const Plan& plan) {
       absl::StrFormat("%.2f", static_cast<double>(CountParameters(spec)) / 1e9),
       "e9 parameters\n", "tensor parallel ", options.tp,
       " x pipeline parallel ", options.pp, " = ", plan.ranks.size(),
-      " ranks; weights ", Name(options.weight_dtype), ", KV cache ",
-      Name(options.kv_dtype), "\n", "up to ", options.max_model_len,
-      " tokens a sequence, ", options.max_sequences, " sequences, ",
-      options.max_rows_per_step, " rows a step; ", plan.num_blocks,
-      " KV blocks = ", plan.num_blocks * kBlockTokens, " tokens\n\n",
-      Align(rows));
+      " ranks; weights ", HeldFormatNames(spec, plan.ranks, options.hold()),
+      ", KV cache ", Name(options.kv_dtype), "\n", "up to ",
+      options.max_model_len, " tokens a sequence, ", options.max_sequences,
+      " sequences, ", options.max_rows_per_step, " rows a step; ",
+      plan.num_blocks, " KV blocks = ", plan.num_blocks * kBlockTokens,
+      " tokens\n\n", Align(rows));
 }
 
 }  // namespace caravan::partition

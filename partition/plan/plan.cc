@@ -100,6 +100,7 @@ absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
                               const std::vector<DeviceSpec>& devices,
                               const PlanOptions& options) {
   CARAVAN_RETURN_IF_ERROR(Validate(spec));
+  CARAVAN_RETURN_IF_ERROR(CheckQuantization(spec, options.quantization));
   Plan plan{.spec = spec};
   CARAVAN_ASSIGN_OR_RETURN(plan.options, Resolve(spec, devices, options));
   CARAVAN_ASSIGN_OR_RETURN(plan.ranks,

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
 #include "partition/model/model_spec.h"
+#include "partition/plan/held_format.h"
 #include "partition/plan/shard_map.h"
 
 namespace caravan::partition {
@@ -30,7 +31,8 @@ struct DeviceSpec {
 struct PlanOptions {
   int tp = 1;
   int pp = 1;
-  // How matrices are held in memory.
+  // How matrices are held in memory: held_format.h.
+  Quantization quantization = Quantization::kAuto;
   DType weight_dtype = DType::kBFloat16;
   DType kv_dtype = DType::kFloat32;
   int64_t max_model_len = 0;  // 0: the model's max_positions
@@ -40,6 +42,8 @@ struct PlanOptions {
   double memory_utilization = 0.9;
   // KV blocks; 0: what fits, at most for max_sequences of max_model_len.
   int64_t num_blocks = 0;
+
+  HoldOptions hold() const { return {quantization, weight_dtype}; }
 };
 
 // Computed before a byte is loaded; the engine allocates exactly this at start.

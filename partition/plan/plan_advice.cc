@@ -103,6 +103,17 @@ std::vector<std::string> ChangesThatFit(const ModelSpec& spec,
     changes.push_back("--dtype bfloat16");
   }
   changed = options;
+  for (const Quantization quantization :
+       {Quantization::kAuto, Quantization::kQ8, Quantization::kQ4}) {
+    changed.quantization = quantization;
+    if (quantization == options.quantization ||
+        !CheckQuantization(spec, quantization).ok() || !adviser.Fits(changed)) {
+      continue;
+    }
+    changes.push_back(absl::StrCat("--quantization ", Name(quantization)));
+    break;
+  }
+  changed = options;
   changed.max_rows_per_step = std::min<int64_t>(64, options.max_rows_per_step);
   if (changed.max_rows_per_step < options.max_rows_per_step &&
       adviser.Fits(changed)) {

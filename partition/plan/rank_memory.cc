@@ -1,7 +1,11 @@
 #include "partition/plan/rank_memory.h"
 
 #include <algorithm>
+#include <array>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/checked_math.h"
 
 namespace caravan::partition {
@@ -33,27 +37,93 @@ Shapes ShapesOf(const ModelSpec& spec, const RankPlan& rank) {
           .hidden = spec.hidden_size};
 }
 
-int64_t MatrixBytes(int64_t rows, int64_t cols, DType dtype) {
-  return RoundUp(rows, kPanelRows) * cols * ByteSize(dtype);
+int64_t PaddedBytes(const HeldMatrix& matrix) {
+  return matrix.count * RoundUp(matrix.rows, kPanelRows) *
+         ByteSize(matrix.format, matrix.cols);
 }
 
 }  // namespace
 
-int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
-                    const PlanOptions& options) {
+void ForEachMatrix(const ModelSpec& spec, const RankPlan& rank,
+                   const HoldOptions& options,
+                   absl::FunctionRef<void(const HeldMatrix& matrix)> visit) {
   const Shapes s = ShapesOf(spec, rank);
-  const DType dtype = options.weight_dtype;
-  const int64_t layer = MatrixBytes(s.qkv_rows, s.hidden, dtype) +
-                        MatrixBytes(s.hidden, s.query_size, dtype) +
-                        MatrixBytes(s.gate_up_rows, s.hidden, dtype) +
-                        MatrixBytes(s.hidden, s.columns, dtype) +
-                        2 * s.hidden * kFloat;
-  const int64_t vocabulary = MatrixBytes(s.vocabulary, s.hidden, dtype);
+  // The layers of an unquantized checkpoint are all alike.
+  const int64_t alike = spec.is_quantized() ? 1 : rank.layers.size();
+  for (int64_t layer = rank.layers.begin; layer < rank.layers.end;
+       layer += alike) {
+    const HeldLayer held = HeldLayerFormats(spec, rank.shard, options, layer);
+    visit({alike, s.qkv_rows, s.hidden, held.qkv});
+    visit({alike, s.hidden, s.query_size, held.attention_output});
+    visit({alike, s.gate_up_rows, s.hidden, held.gate_up});
+    visit({alike, s.hidden, s.columns, held.down});
+  }
+  const int64_t vocabulary = rank.shard.vocabulary.size();
+  if (rank.has_embedding) {
+    visit({1, vocabulary, spec.hidden_size, HeldEmbedding(spec, options)});
+  }
   const bool shared =
       rank.has_embedding && rank.has_head && spec.tied_embeddings;
-  int64_t bytes = rank.layers.size() * layer;
-  if (rank.has_embedding) bytes += vocabulary;
-  if (rank.has_head) bytes += (shared ? 0 : vocabulary) + s.hidden * kFloat;
+  if (rank.has_head && !shared) {
+    visit({1, vocabulary, spec.hidden_size, HeldHead(spec, options)});
+  }
+}
+
+RankPlan WholeModel(const ModelSpec& spec) {
+  RankPlan whole;
+  whole.layers = {0, spec.num_layers};
+  whole.shard = {.heads = {0, spec.num_heads},
+                 .kv_heads = {0, spec.num_kv_heads},
+                 .mlp_columns = {0, spec.intermediate_size},
+                 .vocabulary = {0, spec.vocab_size}};
+  whole.has_embedding = true;
+  whole.has_head = true;
+  return whole;
+}
+
+std::string HeldFormatNames(const ModelSpec& spec,
+                            absl::Span<const RankPlan> ranks,
+                            const HoldOptions& options) {
+  std::array<int64_t, kNumWeightFormats> bytes = {};
+  for (const RankPlan& rank : ranks) {
+    ForEachMatrix(spec, rank, options, [&bytes](const HeldMatrix& matrix) {
+      bytes[static_cast<size_t>(matrix.format)] += PaddedBytes(matrix);
+    });
+  }
+  std::vector<WeightFormat> formats;
+  for (int i = 0; i < kNumWeightFormats; ++i) {
+    if (bytes[i] > 0) formats.push_back(static_cast<WeightFormat>(i));
+  }
+  std::sort(formats.begin(), formats.end(),
+            [&bytes](WeightFormat a, WeightFormat b) {
+              const int64_t more = bytes[static_cast<size_t>(a)];
+              const int64_t less = bytes[static_cast<size_t>(b)];
+              return more != less ? more > less : a < b;
+            });
+  return absl::StrJoin(formats, ", ",
+                       [](std::string* out, WeightFormat format) {
+                         absl::StrAppend(out, Name(format));
+                       });
+}
+
+int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options) {
+  RankPlan whole = WholeModel(spec);
+  whole.has_embedding = false;
+  int64_t bytes = 0;
+  ForEachMatrix(spec, whole, options, [&bytes](const HeldMatrix& matrix) {
+    bytes += matrix.count * matrix.rows * ByteSize(matrix.format, matrix.cols);
+  });
+  return bytes;
+}
+
+int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
+                    const PlanOptions& options) {
+  int64_t num_norms = 2 * rank.layers.size();
+  if (rank.has_head) ++num_norms;
+  int64_t bytes = num_norms * spec.hidden_size * kFloat;
+  ForEachMatrix(spec, rank, options.hold(), [&bytes](const HeldMatrix& matrix) {
+    bytes += PaddedBytes(matrix);
+  });
   return bytes;
 }
 

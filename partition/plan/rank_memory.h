@@ -5,14 +5,44 @@
 #define CARAVAN_PARTITION_PLAN_RANK_MEMORY_H_
 
 #include <cstdint>
+#include <string>
 
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "base/weight_format.h"
 #include "partition/model/model_spec.h"
+#include "partition/plan/held_format.h"
 #include "partition/plan/plan.h"
 
 namespace caravan::partition {
 
-// Matrices in weight_dtype with their rows filled up to whole panels, norms in
-// float32. Tied embeddings that meet on one rank are held once.
+// A matrix that a rank holds, and how many like it.
+struct HeldMatrix {
+  int64_t count = 1;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  WeightFormat format = WeightFormat::kFloat32;
+};
+
+// Every matrix of the rank, in no order that matters. Tied embeddings that meet
+// on one rank are held once.
+void ForEachMatrix(const ModelSpec& spec, const RankPlan& rank,
+                   const HoldOptions& options,
+                   absl::FunctionRef<void(const HeldMatrix& matrix)> visit);
+
+// One rank that holds the whole model.
+RankPlan WholeModel(const ModelSpec& spec);
+
+// The formats of the ranks' matrices, that of most bytes first: "q8, float32".
+std::string HeldFormatNames(const ModelSpec& spec,
+                            absl::Span<const RankPlan> ranks,
+                            const HoldOptions& options);
+
+// Bytes of weights that a whole model reads to decode one token: all matrices
+// but the embedding, of which it takes a row.
+int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options);
+
+// Matrices with their rows filled up to whole panels, norms in float32.
 int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
                     const PlanOptions& options);
 

@@ -19,18 +19,25 @@ TEST(MachineLimitTest, CountsWhatATokenCosts) {
   const double layer =
       2.0 * 8192 * 8192 + 2.0 * 8192 * 1024 + 3.0 * 8192 * 28672;
   const double head = 32000.0 * 8192;
-  EXPECT_EQ(MachineLimit(spec, DType::kBFloat16, 1).CostOf(kDecode),
-            2 * (2 * layer + head));
-  EXPECT_EQ(MachineLimit(spec, DType::kFloat32, 1).CostOf(kDecode),
-            4 * (2 * layer + head));
-  EXPECT_EQ(MachineLimit(spec, DType::kBFloat16, 1).CostOf(kPrefill),
+  const auto cost = [&](const partition::HoldOptions& hold,
+                        const SpeedTest& test) {
+    return MachineLimit(spec, hold, 1).CostOf(test);
+  };
+  using partition::Quantization;
+  EXPECT_EQ(cost({.dtype = DType::kBFloat16}, kDecode), 2 * (2 * layer + head));
+  EXPECT_EQ(cost({.dtype = DType::kFloat32}, kDecode), 4 * (2 * layer + head));
+  EXPECT_EQ(cost({.quantization = Quantization::kQ8}, kDecode),
+            34.0 / 32 * (2 * layer + head));
+  EXPECT_EQ(cost({.quantization = Quantization::kQ4}, kDecode),
+            18.0 / 32 * (2 * layer + head));
+  EXPECT_EQ(cost({.quantization = Quantization::kQ4}, kPrefill),
             2 * (2 * layer + head / 512));
 }
 
 TEST(MachineLimitTest, BoundsSingleStreams) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const partition::ModelSpec spec,
                                partition::NamedModelSpec("llama-2-7b"));
-  const MachineLimit limit(spec, DType::kBFloat16, 2);
+  const MachineLimit limit(spec, {}, 2);
   for (const SpeedTest& test : {kPrefill, kDecode}) {
     CARAVAN_ASSERT_OK_AND_ASSIGN(const double rate,
                                  limit.TokensPerSecond(test));

@@ -73,6 +73,11 @@ TEST(PlanReportTest, RefusesByName) {
   EXPECT_THAT(PlanReport(options),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("int3")));
   options = good;
+  options.quantization = "int3";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("auto, none, q8 or q4, is \"int3\"")));
+  options = good;
   options.device_memory = "lots";
   EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
                                             HasSubstr("--device-memory")));
@@ -91,7 +96,7 @@ TEST(PlanCommandTest, TakesItsFlags) {
   app.parse(
       "plan no-such-model --tp 2 --pipeline-parallel-size 2 "
       "--device-memory 1GiB --max-model-len 64 --max-num-seqs 4 "
-      "--dtype float32 --load-format dummy");
+      "--dtype float32 --quantization q8 --load-format dummy");
   EXPECT_EQ(exit_code, 1);
   EXPECT_THROW(app.parse("plan"), CLI::RequiredError);
   EXPECT_THROW(app.parse("plan m --load-format x"), CLI::ValidationError);

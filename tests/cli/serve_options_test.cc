@@ -81,17 +81,18 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   CLI::App app;
   AddModelOptions(app, options);
   app.parse(
-      "my-model --tensor-parallel-size 3 --pp 2 --dtype float16 "
+      "my-model --tensor-parallel-size 3 --pp 2 --dtype float16 -q q4 "
       "--max-model-len 512 --skip-tokenizer-init");
   EXPECT_EQ(options.model, "my-model");
   EXPECT_EQ(options.tp, 3);
   EXPECT_EQ(options.pp, 2);
   EXPECT_EQ(options.dtype, "float16");
+  EXPECT_EQ(options.quantization, "q4");
   EXPECT_EQ(options.max_model_len, 512);
   EXPECT_TRUE(options.skip_tokenizer_init);
   for (const char* line :
-       {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --max-num-seqs 0",
-        "m --device cuda", "m --seed -1"}) {
+       {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --quantization q5",
+        "m --max-num-seqs 0", "m --device cuda", "m --seed -1"}) {
     ServeOptions others;
     CLI::App other;
     AddModelOptions(other, others);

@@ -57,8 +57,8 @@ class DeviceAttention final {
         cos_(backend, model.cos),
         sin_(backend, model.sin),
         rope_{cos_.tensor(), sin_.tensor()} {
-    auto qkv = backend.LoadWeight(ReaderOf(model.qkv, DType::kFloat32),
-                                  DType::kFloat32);
+    auto qkv = backend.LoadWeight(ReaderOf(model.qkv, WeightFormat::kFloat32),
+                                  WeightFormat::kFloat32);
     EXPECT_THAT(qkv, testing::IsOk());
     qkv_ = *std::move(qkv);
     auto cache =

@@ -18,6 +18,7 @@
 #include "absl/types/span.h"
 #include "base/dtype.h"
 #include "base/tensor.h"
+#include "base/weight_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -65,56 +66,29 @@ inline HostMatrix RandomMatrix(int64_t rows, int64_t cols, uint32_t seed,
 }
 
 inline std::vector<std::byte> ToBytes(absl::Span<const float> values,
-                                      DType dtype) {
-  std::vector<std::byte> bytes(values.size() * ByteSize(dtype));
-  for (size_t i = 0; i < values.size(); ++i) {
-    std::byte* to = bytes.data() + i * ByteSize(dtype);
-    switch (dtype) {
-      case DType::kFloat32:
-        std::memcpy(to, &values[i], sizeof(float));
-        break;
-      case DType::kFloat16: {
-        const uint16_t bits = FloatToFloat16(values[i]);
-        std::memcpy(to, &bits, sizeof(bits));
-        break;
-      }
-      case DType::kBFloat16: {
-        const uint16_t bits = FloatToBFloat16(values[i]);
-        std::memcpy(to, &bits, sizeof(bits));
-        break;
-      }
-    }
-  }
+                                      WeightFormat format) {
+  std::vector<std::byte> bytes(
+      ByteSize(format, static_cast<int64_t>(values.size())));
+  CARAVAN_EXPECT_OK(Encode(format, values, absl::MakeSpan(bytes)));
   return bytes;
 }
 
-// What is left of a value that is held as `dtype`.
-inline float RoundTo(float value, DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return value;
-    case DType::kFloat16:
-      return Float16ToFloat(FloatToFloat16(value));
-    case DType::kBFloat16:
-      return BFloat16ToFloat(FloatToBFloat16(value));
-  }
-  return value;
-}
-
-inline HostMatrix RoundTo(HostMatrix matrix, DType dtype) {
-  for (float& value : matrix.values) value = RoundTo(value, dtype);
+// What is left of values that are held as `format`.
+inline HostMatrix RoundTo(HostMatrix matrix, WeightFormat format) {
+  const std::vector<std::byte> bytes = ToBytes(matrix.values, format);
+  Decode(format, bytes, absl::MakeSpan(matrix.values));
   return matrix;
 }
 
 // Delivers `matrix` as `dtype`; it must outlive the reader.
-inline MatrixReader ReaderOf(const HostMatrix& matrix, DType dtype) {
-  return {.dtype = dtype,
+inline MatrixReader ReaderOf(const HostMatrix& matrix, WeightFormat format) {
+  return {.format = format,
           .rows = matrix.rows,
           .cols = matrix.cols,
-          .read_rows = [&matrix, dtype](int64_t first, int64_t num_rows,
-                                        absl::Span<std::byte> out) {
+          .read_rows = [&matrix, format](int64_t first, int64_t num_rows,
+                                         absl::Span<std::byte> out) {
             const HostMatrix part = matrix.Rows(first, num_rows);
-            const std::vector<std::byte> bytes = ToBytes(part.values, dtype);
+            const std::vector<std::byte> bytes = ToBytes(part.values, format);
             if (bytes.size() != out.size()) {
               return absl::InternalError("wrong size asked of a reader");
             }
@@ -183,8 +157,13 @@ MATCHER_P(SameBitsAs, expected, "has the same bits") {
   return difference.empty();
 }
 
-inline constexpr DType kAllDTypes[] = {DType::kFloat32, DType::kFloat16,
-                                       DType::kBFloat16};
+inline constexpr WeightFormat kPlainFormats[] = {
+    WeightFormat::kFloat32, WeightFormat::kFloat16, WeightFormat::kBFloat16};
+inline constexpr WeightFormat kQuantizedFormats[] = {
+    WeightFormat::kQ8, WeightFormat::kQ4, WeightFormat::kQ4Minimum};
+inline constexpr WeightFormat kAllFormats[] = {
+    WeightFormat::kFloat32, WeightFormat::kFloat16, WeightFormat::kBFloat16,
+    WeightFormat::kQ8,      WeightFormat::kQ4,      WeightFormat::kQ4Minimum};
 
 class BackendSuite : public ::testing::TestWithParam<BackendFactory> {
  protected:
@@ -202,9 +181,10 @@ class BackendSuite : public ::testing::TestWithParam<BackendFactory> {
   }
 
   static std::unique_ptr<Weight> Load(Backend& backend,
-                                      const HostMatrix& matrix, DType dtype,
-                                      DType hold_as) {
-    auto weight = backend.LoadWeight(ReaderOf(matrix, dtype), hold_as);
+                                      const HostMatrix& matrix,
+                                      WeightFormat format,
+                                      WeightFormat hold_as) {
+    auto weight = backend.LoadWeight(ReaderOf(matrix, format), hold_as);
     EXPECT_THAT(weight, testing::IsOk());
     return *std::move(weight);
   }

@@ -58,20 +58,20 @@ TEST_P(BackendMemory, ImpossibleShapesAreInvalid) {
                                        .head_dim = 64}),
               StatusIs(absl::StatusCode::kInvalidArgument));
   HostMatrix nothing;
-  EXPECT_THAT(
-      backend_->LoadWeight(ReaderOf(nothing, DType::kFloat32), DType::kFloat32),
-      StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(backend_->LoadWeight(ReaderOf(nothing, WeightFormat::kFloat32),
+                                   WeightFormat::kFloat32),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_P(BackendMemory, ReaderErrorsPassOn) {
   const MatrixReader reader = {
-      .dtype = DType::kFloat32,
+      .format = WeightFormat::kFloat32,
       .rows = 100,
       .cols = 100,
       .read_rows = [](int64_t, int64_t, absl::Span<std::byte>) {
         return absl::DataLossError("the file ends early");
       }};
-  EXPECT_THAT(backend_->LoadWeight(reader, DType::kBFloat16),
+  EXPECT_THAT(backend_->LoadWeight(reader, WeightFormat::kBFloat16),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("ends early")));
 }
 
@@ -81,20 +81,20 @@ TEST_P(BackendMemory, ReadersAreAskedForEachRowOnce) {
   int64_t next = 0;
   int64_t largest = 0;
   const MatrixReader reader = {
-      .dtype = DType::kFloat32,
+      .format = WeightFormat::kFloat32,
       .rows = kRows,
       .cols = kCols,
       .read_rows = [&](int64_t first, int64_t num_rows,
                        absl::Span<std::byte> out) {
         EXPECT_EQ(first, next);
         EXPECT_EQ(static_cast<int64_t>(out.size()),
-                  num_rows * kCols * ByteSize(DType::kFloat32));
+                  ByteSize(WeightFormat::kFloat32, num_rows * kCols));
         next = first + num_rows;
         largest = std::max(largest, num_rows);
         return absl::OkStatus();
       }};
-  CARAVAN_ASSERT_OK_AND_ASSIGN(auto weight,
-                               backend_->LoadWeight(reader, DType::kBFloat16));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      auto weight, backend_->LoadWeight(reader, WeightFormat::kBFloat16));
   EXPECT_EQ(next, kRows);
   // In pieces: no second copy of the matrix is ever whole.
   EXPECT_LE(largest, kRows / 2);

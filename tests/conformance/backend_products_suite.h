@@ -56,19 +56,19 @@ inline constexpr ProductShape kProductShapes[] = {
 class BackendProducts : public BackendSuite {};
 
 TEST_P(BackendProducts, LinearIsTheProduct) {
-  for (DType dtype : kAllDTypes) {
+  for (WeightFormat format : kPlainFormats) {
     for (const ProductShape& shape : kProductShapes) {
       SCOPED_TRACE(::testing::Message()
-                   << Name(dtype) << " rows=" << shape.rows
+                   << Name(format) << " rows=" << shape.rows
                    << " cols=" << shape.cols << " outputs=" << shape.outputs);
       const HostMatrix weight = RandomMatrix(shape.outputs, shape.cols, 1);
-      const HostMatrix held = RoundTo(weight, dtype);
+      const HostMatrix held = RoundTo(weight, format);
       const HostMatrix x = RandomMatrix(shape.rows, shape.cols, 2);
       const HostMatrix residual = RandomMatrix(shape.rows, shape.outputs, 3);
-      const auto loaded = Load(*backend_, held, dtype, dtype);
+      const auto loaded = Load(*backend_, held, format, format);
       EXPECT_EQ(loaded->rows(), shape.outputs);
       EXPECT_EQ(loaded->cols(), shape.cols);
-      EXPECT_GE(loaded->bytes(), shape.outputs * shape.cols * ByteSize(dtype));
+      EXPECT_GE(loaded->bytes(), ByteSize(format, shape.outputs * shape.cols));
       const DeviceMatrix device_x(*backend_, x);
       const DeviceMatrix plain(*backend_, shape.rows, shape.outputs);
       const DeviceMatrix added(*backend_, residual);
@@ -95,8 +95,8 @@ TEST_P(BackendProducts, LinearIsTheProduct) {
 TEST_P(BackendProducts, WeightsAreConvertedWhenLoaded) {
   const HostMatrix weight = RandomMatrix(37, 45, 4);
   const HostMatrix x = RandomMatrix(3, 45, 5);
-  for (DType from : kAllDTypes) {
-    for (DType hold_as : kAllDTypes) {
+  for (WeightFormat from : kPlainFormats) {
+    for (WeightFormat hold_as : kPlainFormats) {
       SCOPED_TRACE(::testing::Message()
                    << Name(from) << " held as " << Name(hold_as));
       const HostMatrix delivered = RoundTo(weight, from);
@@ -122,8 +122,8 @@ TEST_P(BackendProducts, GatedMlpIsSiluOfGateTimesUp) {
       const HostMatrix gate_up = RandomMatrix(2 * width, hidden, 6);
       const HostMatrix x = RandomMatrix(99, hidden, 7, 3.0f);
       const HostMatrix norm = RandomMatrix(1, hidden, 8, 2.0f);
-      const auto weight =
-          Load(*backend_, gate_up, DType::kFloat32, DType::kFloat32);
+      const auto weight = Load(*backend_, gate_up, WeightFormat::kFloat32,
+                               WeightFormat::kFloat32);
       const DeviceMatrix device_x(*backend_, x);
       const DeviceMatrix device_norm(*backend_, norm);
       const DeviceMatrix out(*backend_, x.rows, width);
@@ -155,7 +155,8 @@ TEST_P(BackendProducts, HeadNormalizesChosenRows) {
   const HostMatrix x = RandomMatrix(20, 61, 10);
   const HostMatrix norm = RandomMatrix(1, 61, 11);
   const std::vector<int64_t> rows = {19, 0, 7, 7};
-  const auto weight = Load(*backend_, head, DType::kFloat32, DType::kFloat32);
+  const auto weight =
+      Load(*backend_, head, WeightFormat::kFloat32, WeightFormat::kFloat32);
   const DeviceMatrix device_x(*backend_, x);
   const DeviceMatrix device_norm(*backend_, norm);
   const DeviceMatrix logits(*backend_, 4, 101);
@@ -175,9 +176,9 @@ TEST_P(BackendProducts, HeadNormalizesChosenRows) {
 }
 
 TEST_P(BackendProducts, EmbedTakesRowsAndLeavesOthersZero) {
-  for (DType dtype : kAllDTypes) {
-    const HostMatrix table = RoundTo(RandomMatrix(50, 21, 12), dtype);
-    const auto weight = Load(*backend_, table, dtype, dtype);
+  for (WeightFormat format : kPlainFormats) {
+    const HostMatrix table = RoundTo(RandomMatrix(50, 21, 12), format);
+    const auto weight = Load(*backend_, table, format, format);
     const std::vector<int32_t> ids = {100, 149, 131, 99, 150, 0, 117, 116};
     const DeviceMatrix out(
         *backend_, RandomMatrix(static_cast<int64_t>(ids.size()), 21, 13));
@@ -195,11 +196,11 @@ TEST_P(BackendProducts, EmbedTakesRowsAndLeavesOthersZero) {
 
 // All three products of `x` with weights of some shape, one beside the other.
 inline HostMatrix AllProducts(Backend& backend, const HostMatrix& x,
-                              DType dtype) {
+                              WeightFormat format) {
   constexpr int64_t kOutputs = 118;
-  const HostMatrix matrix = RoundTo(RandomMatrix(kOutputs, x.cols, 14), dtype);
+  const HostMatrix matrix = RoundTo(RandomMatrix(kOutputs, x.cols, 14), format);
   const HostMatrix norm = RandomMatrix(1, x.cols, 15);
-  auto weight = backend.LoadWeight(ReaderOf(matrix, dtype), dtype);
+  auto weight = backend.LoadWeight(ReaderOf(matrix, format), format);
   EXPECT_THAT(weight, testing::IsOk());
   const DeviceMatrix device_x(backend, x);
   const DeviceMatrix device_norm(backend, norm);
@@ -228,25 +229,27 @@ inline HostMatrix AllProducts(Backend& backend, const HostMatrix& x,
 
 TEST_P(BackendProducts, RowsDoNotDependOnTheBatch) {
   constexpr int64_t kRows = 130;
-  const HostMatrix x = RandomMatrix(kRows, 600, 16);
-  for (DType dtype : kAllDTypes) {
-    const HostMatrix whole = AllProducts(*backend_, x, dtype);
+  const HostMatrix x = RandomMatrix(kRows, 608, 16);
+  for (WeightFormat format : kAllFormats) {
+    const HostMatrix whole = AllProducts(*backend_, x, format);
     for (int64_t num_rows = 1; num_rows <= 30; ++num_rows) {
       const int64_t first = num_rows * 3;
-      ASSERT_THAT(AllProducts(*backend_, x.Rows(first, num_rows), dtype),
+      ASSERT_THAT(AllProducts(*backend_, x.Rows(first, num_rows), format),
                   SameBitsAs(whole.Rows(first, num_rows)))
-          << Name(dtype) << " num_rows=" << num_rows;
+          << Name(format) << " num_rows=" << num_rows;
     }
   }
 }
 
 TEST_P(BackendProducts, ResultsDoNotDependOnTheThreads) {
-  const HostMatrix x = RandomMatrix(30, 600, 17);
-  const HostMatrix expected = AllProducts(*Make(1), x, DType::kBFloat16);
-  for (int num_threads : {2, 3}) {
-    EXPECT_THAT(AllProducts(*Make(num_threads), x, DType::kBFloat16),
-                SameBitsAs(expected))
-        << "num_threads=" << num_threads;
+  const HostMatrix x = RandomMatrix(30, 608, 17);
+  for (WeightFormat format : kAllFormats) {
+    const HostMatrix expected = AllProducts(*Make(1), x, format);
+    for (int num_threads : {2, 3}) {
+      EXPECT_THAT(AllProducts(*Make(num_threads), x, format),
+                  SameBitsAs(expected))
+          << Name(format) << " num_threads=" << num_threads;
+    }
   }
 }
 

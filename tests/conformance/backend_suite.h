@@ -8,6 +8,7 @@
 #include "tests/conformance/backend_fixture.h"
 #include "tests/conformance/backend_memory_suite.h"
 #include "tests/conformance/backend_products_suite.h"
+#include "tests/conformance/backend_quantized_suite.h"
 #include "tests/conformance/backend_sampling_suite.h"
 
 namespace caravan::worker {
@@ -20,6 +21,8 @@ inline std::string FactoryName(
 #define CARAVAN_INSTANTIATE_BACKEND_SUITE(prefix, ...)                         \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendMemory, __VA_ARGS__, FactoryName);   \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendProducts, __VA_ARGS__, FactoryName); \
+  INSTANTIATE_TEST_SUITE_P(prefix, BackendQuantized, __VA_ARGS__,              \
+                           FactoryName);                                       \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendAttention, __VA_ARGS__,              \
                            FactoryName);                                       \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendSampling, __VA_ARGS__, FactoryName)

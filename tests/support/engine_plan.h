@@ -19,6 +19,7 @@ struct EnginePlanOptions {
   int64_t max_rows_per_step = 64;
   int num_threads = 1;
   std::string weight_dtype = "auto";
+  std::string quantization = "auto";
 };
 
 absl::StatusOr<v1::EnginePlan> MakeEnginePlan(const partition::ModelSpec& spec,

@@ -46,6 +46,8 @@ def measures_engines_and_machine(binary, folder):
                    *(f"| {name} " for name in TESTS), "of read bandwidth",
                    "of float32 FMA peak", "This machine, 1 thread: reads"):
         check(wanted in table, f"{wanted!r} not in:\n{table}")
+    table = bench(binary, *model, "--cpu-threads", "1", "-q", "q8")
+    check("2 layers in q8" in table, table)
     report = bench_json(binary, *model, "-pp", "2")
     check(report["machine"]["read_bytes_per_second"] > 0, f"{report}")
     check(report["tests"][0]["of_fma_peak"] > 0, f"{report}")

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "base/dtype.h"
 #include "base/tensor.h"
+#include "base/weight_format.h"
 #include "worker/backend/batch.h"
 
 namespace caravan::worker {
@@ -45,10 +45,11 @@ class Weight {
 // What a Weight is made from: a matrix that is read in pieces, so that no
 // second copy of it is ever whole in memory.
 struct MatrixReader {
-  DType dtype = DType::kFloat32;  // of what `read_rows` delivers
+  WeightFormat format = WeightFormat::kFloat32;  // of what it delivers
   int64_t rows = 0;
   int64_t cols = 0;
-  // Rows [first, first + num_rows), row-major, into `out` of exactly that size.
+  // Rows [first, first + num_rows), row-major, into `out` of exactly that size:
+  // num_rows * ByteSize(format, cols). Quantized rows are whole blocks.
   std::function<absl::Status(int64_t first, int64_t num_rows,
                              absl::Span<std::byte> out)>
       read_rows;
@@ -135,7 +136,11 @@ struct MassRequest {
 // Numerics: an output row depends on its own input row (and, in attention, on
 // the sequence's cached positions before it), never on the other rows of the
 // batch, on how a prompt was cut into chunks or on the number of threads:
-// accumulation order per output element is fixed.
+// accumulation order per output element is fixed. Products with quantized
+// weights quantize the input row as well, in blocks of 32 values to 8 bits
+// (value / scale to nearest even, scale = largest magnitude / 127); sums of
+// products within a block are exact. A block that is not finite makes the row's
+// outputs NaN.
 //
 // Shapes are the caller's contract, checked in debug form by CHECK; nothing
 // here comes from outside the engine.
@@ -147,8 +152,11 @@ class Backend {
 
   // kResourceExhausted: the device has no such room left.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
+  // Holds the matrix as `hold_as`, converted by the rules of
+  // base/weight_format.h; kInvalidArgument: a value or a shape that it cannot
+  // hold. In memory it takes the bytes of its rows, filled up to whole panels.
   virtual absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(
-      const MatrixReader& reader, DType hold_as) = 0;
+      const MatrixReader& reader, WeightFormat hold_as) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> CreateKvCache(
       const KvCacheShape& shape) = 0;
 

@@ -77,9 +77,14 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
   const ModelSpec& spec = setup.source->spec();
   const v1::RankPlan& rank = *setup.rank;
   CARAVAN_RETURN_IF_ERROR(CheckFit(spec, rank));
-  DType hold_as = spec.dtype;
+  partition::HoldOptions hold{.dtype = spec.dtype};
+  CARAVAN_ASSIGN_OR_RETURN(hold.quantization, partition::ParseQuantization(
+                                                  setup.plan->quantization()));
+  CARAVAN_RETURN_IF_ERROR(
+      partition::CheckQuantization(spec, hold.quantization));
   if (setup.plan->weight_dtype() != "auto") {
-    CARAVAN_ASSIGN_OR_RETURN(hold_as, ParseDType(setup.plan->weight_dtype()));
+    CARAVAN_ASSIGN_OR_RETURN(hold.dtype,
+                             ParseDType(setup.plan->weight_dtype()));
   }
 
   DecoderOptions options;
@@ -89,7 +94,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
                 {.rank = &rank,
                  .has_embedding = rank.stage() == 0,
                  .has_head = rank.stage() == setup.plan->pp() - 1,
-                 .hold_as = hold_as,
+                 .hold = hold,
                  .on_progress = setup.on_load_progress},
                 *setup.backend));
   options.shape = {.num_layers = static_cast<int>(Size(rank.layers())),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/weight_format.h"
 #include "partition/model/model_source.h"
 #include "worker/backend/backend.h"
 
@@ -18,12 +19,16 @@ struct MatrixPart {
   partition::TensorSlice slice;
 };
 
-// A reader over `parts`, which have equally many columns. It delivers the
-// tensors' own dtype, or float32 where they differ. `source` outlives it.
+// A reader over `parts`, which have equally many columns, for a matrix that
+// will be held as `hold_as`. It delivers what is stored, where that is the same
+// for all parts and their columns cut no block; else `hold_as`, where that is
+// quantized; else the decoded type, or float32 where those differ. `source`
+// outlives it.
 absl::StatusOr<MatrixReader> JoinParts(const partition::ModelSource& source,
-                                       std::vector<MatrixPart> parts);
+                                       std::vector<MatrixPart> parts,
+                                       WeightFormat hold_as);
 
-// Reads `slice` as float32 whatever the tensor's dtype.
+// Reads `slice` as float32 whatever the tensor's type.
 absl::StatusOr<std::vector<float>> ReadFloats(
     const partition::ModelSource& source, const MatrixPart& part);
 

@@ -18,6 +18,10 @@ using partition::ModelSource;
 using partition::ModelSpec;
 using partition::TensorSlice;
 
+partition::Range ToRange(const v1::Range& range) {
+  return {range.begin(), range.end()};
+}
+
 class ShardLoader {
  public:
   ShardLoader(const ModelSource& source, const ShardOptions& options,
@@ -26,6 +30,10 @@ class ShardLoader {
         spec_(source.spec()),
         options_(options),
         rank_(*options.rank),
+        shard_{.heads = ToRange(rank_.heads()),
+               .kv_heads = ToRange(rank_.kv_heads()),
+               .mlp_columns = ToRange(rank_.mlp_columns()),
+               .vocabulary = ToRange(rank_.vocabulary())},
         backend_(backend) {}
 
   absl::StatusOr<DecoderWeights> Load() {
@@ -66,26 +74,32 @@ class ShardLoader {
     const auto name = [layer](absl::string_view part) {
       return LayerTensor(layer, part);
     };
+    const partition::HeldLayer formats =
+        HeldLayerFormats(spec_, shard_, options_.hold, layer);
     LayerWeights weights;
     CARAVAN_ASSIGN_OR_RETURN(weights.input_norm,
                              LoadNorm(name(partition::kInputNorm)));
     CARAVAN_ASSIGN_OR_RETURN(weights.qkv,
                              LoadMatrix({{name(partition::kQuery), queries},
                                          {name(partition::kKey), keys},
-                                         {name(partition::kValue), keys}}));
+                                         {name(partition::kValue), keys}},
+                                        formats.qkv));
     CARAVAN_ASSIGN_OR_RETURN(
         weights.attention_output,
         LoadMatrix({{name(partition::kAttentionOutput),
-                     {0, hidden, queries.row_begin, queries.row_end}}}));
+                     {0, hidden, queries.row_begin, queries.row_end}}},
+                   formats.attention_output));
     CARAVAN_ASSIGN_OR_RETURN(weights.mlp_norm,
                              LoadNorm(name(partition::kMlpNorm)));
     CARAVAN_ASSIGN_OR_RETURN(weights.gate_up,
                              LoadMatrix({{name(partition::kGate), columns},
-                                         {name(partition::kUp), columns}}));
+                                         {name(partition::kUp), columns}},
+                                        formats.gate_up));
     CARAVAN_ASSIGN_OR_RETURN(
         weights.down,
         LoadMatrix({{name(partition::kDown),
-                     {0, hidden, columns.row_begin, columns.row_end}}}));
+                     {0, hidden, columns.row_begin, columns.row_end}}},
+                   formats.down));
     return weights;
   }
 
@@ -95,23 +109,27 @@ class ShardLoader {
   }
 
   absl::StatusOr<std::shared_ptr<Weight>> Vocabulary(absl::string_view tensor) {
+    const WeightFormat format = tensor == partition::kEmbedding
+                                    ? HeldEmbedding(spec_, options_.hold)
+                                    : HeldHead(spec_, options_.hold);
     CARAVAN_ASSIGN_OR_RETURN(
         std::unique_ptr<Weight> weight,
         LoadMatrix({{std::string(tensor),
                      {rank_.vocabulary().begin(), rank_.vocabulary().end(), 0,
-                      spec_.hidden_size}}}));
+                      spec_.hidden_size}}},
+                   format));
     return std::shared_ptr<Weight>(std::move(weight));
   }
 
   absl::StatusOr<std::unique_ptr<Weight>> LoadMatrix(
-      std::vector<MatrixPart> parts) {
+      std::vector<MatrixPart> parts, WeightFormat format) {
     const std::string name = parts[0].tensor;
     CARAVAN_ASSIGN_OR_RETURN(MatrixReader reader,
-                             JoinParts(source_, std::move(parts)));
+                             JoinParts(source_, std::move(parts), format));
     absl::StatusOr<std::unique_ptr<Weight>> weight =
-        backend_.LoadWeight(reader, options_.hold_as);
+        backend_.LoadWeight(reader, format);
     if (!weight.ok()) return Annotate(weight.status(), "loading " + name);
-    held_ += (*weight)->rows() * (*weight)->cols() * ByteSize(options_.hold_as);
+    held_ += (*weight)->rows() * ByteSize(format, (*weight)->cols());
     if (options_.on_progress) {
       options_.on_progress(std::min(held_, total_), total_);
     }
@@ -140,6 +158,7 @@ class ShardLoader {
   const ModelSpec& spec_;
   const ShardOptions& options_;
   const v1::RankPlan& rank_;
+  const partition::TensorShard shard_;
   Backend& backend_;
   int64_t held_ = 0;
   int64_t total_ = 0;

@@ -6,9 +6,9 @@
 #include <functional>
 
 #include "absl/status/statusor.h"
-#include "base/dtype.h"
 #include "caravan/v1/plan.pb.h"
 #include "partition/model/model_source.h"
+#include "partition/plan/held_format.h"
 #include "worker/backend/backend.h"
 #include "worker/llama/decoder.h"
 
@@ -18,13 +18,14 @@ struct ShardOptions {
   const v1::RankPlan* rank = nullptr;
   bool has_embedding = false;  // first stage
   bool has_head = false;       // last stage
-  DType hold_as = DType::kFloat32;
+  partition::HoldOptions hold;
   // Called now and then with the bytes of weights held so far and in total (the
   // plan's). May be null.
   std::function<void(int64_t loaded, int64_t total)> on_progress;
 };
 
-// Reads the slices that `rank` owns and nothing else. Errors name the tensor.
+// Reads the slices that `rank` owns and nothing else, and holds them in the
+// formats of held_format.h. Errors name the tensor.
 absl::StatusOr<DecoderWeights> LoadShard(const partition::ModelSource& source,
                                          const ShardOptions& options,
                                          Backend& backend);

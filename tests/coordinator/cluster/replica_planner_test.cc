@@ -22,6 +22,7 @@ PlannerOptions Options(int tp, int pp) {
                   .dtype = DType::kFloat32};
   options.plan = {.tp = tp,
                   .pp = pp,
+                  .quantization = partition::Quantization::kQ4,
                   .weight_dtype = DType::kFloat32,
                   .max_sequences = 8,
                   .max_rows_per_step = 64};
@@ -51,6 +52,7 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
   EXPECT_EQ(plan.tp(), 2);
   EXPECT_EQ(plan.pp(), 2);
   EXPECT_EQ(plan.weight_dtype(), "float32");
+  EXPECT_EQ(plan.quantization(), "q4");
   EXPECT_EQ(plan.max_model_len(), 1024);
   EXPECT_EQ(plan.model().path(), "/models/tiny");
   EXPECT_EQ(plan.model().fingerprint(), "abc");

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "partition/model/named_models.h"
+#include "partition/plan/rank_memory.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {
@@ -88,6 +89,85 @@ TEST(MakePlanTest, WeightsAreTheModelsParameters) {
           << name << " tp=" << tp << " pp=" << pp;
     }
   }
+}
+
+TEST(MakePlanTest, QuantizedWeightsAreCountedInBlocks) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const int64_t norms = (2 * spec.num_layers + 1) * spec.hidden_size;
+  const int64_t matrices = CountParameters(spec) - norms;
+  for (const auto& [quantization, block] :
+       {std::pair(Quantization::kQ8, 34), std::pair(Quantization::kQ4, 18)}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const Plan plan,
+        MakePlan(spec, Devices(1, 200 * kGiB), {.quantization = quantization}));
+    EXPECT_EQ(plan.ranks[0].memory.weights, matrices / 32 * block + 4 * norms);
+    EXPECT_THAT(FormatPlan(plan),
+                HasSubstr(std::string("weights ") +
+                          std::string(Name(quantization)) + ", KV"));
+  }
+}
+
+// Each layer by its own formats, and the head by its own.
+TEST(MakePlanTest, CountsWhatACheckpointStores) {
+  ModelSpec spec = Named("llama-2-7b");
+  spec.dtype = DType::kFloat32;
+  spec.stored.embedding = WeightFormat::kQ8;
+  spec.stored.head = WeightFormat::kQ8;
+  constexpr WeightFormat kQ4 = WeightFormat::kQ4;
+  spec.stored.layers.resize(spec.num_layers,
+                            {kQ4, kQ4, kQ4, kQ4, kQ4, kQ4, kQ4});
+  const auto weights = [&] {
+    const auto plan = MakePlan(spec, Devices(1, 200 * kGiB),
+                               {.weight_dtype = DType::kFloat32});
+    EXPECT_THAT(plan, ::caravan::testing::IsOk());
+    EXPECT_THAT(FormatPlan(*plan), HasSubstr("weights q4"));
+    return plan->ranks[0].memory.weights;
+  };
+  const int64_t all_q4 = weights();
+  const int64_t square = 4096 * 4096;
+  const int64_t vocabulary = 32000 * 4096;
+  const int64_t layer = 4 * square + 3 * 4096 * 11008;
+  const int64_t norms = (2 * spec.num_layers + 1) * spec.hidden_size;
+  EXPECT_EQ(all_q4,
+            32 * layer / 32 * 18 + 2 * vocabulary / 32 * 34 + 4 * norms);
+  spec.stored.layers[5].attention_output = WeightFormat::kQ4Minimum;
+  EXPECT_EQ(weights() - all_q4, square / 32 * 2);
+  // Query, key and value together with the value's minimum.
+  spec.stored.layers[7].value = WeightFormat::kQ4Minimum;
+  EXPECT_EQ(weights() - all_q4, 4 * square / 32 * 2);
+}
+
+TEST(MakePlanTest, RefusesEightBitsOfFour) {
+  ModelSpec spec = Named("llama-2-7b");
+  spec.stored.layers.resize(spec.num_layers);
+  spec.stored.layers[31].down = WeightFormat::kQ4;
+  EXPECT_THAT(MakePlan(spec, Devices(1, 200 * kGiB),
+                       {.quantization = Quantization::kQ8}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--quantization q8")));
+}
+
+TEST(MakePlanTest, AdvisesToQuantize) {
+  const ModelSpec spec = Named("llama-2-7b");
+  PlanOptions options{.max_model_len = 512, .max_sequences = 1};
+  const std::vector<DeviceSpec> devices = Devices(1, 8 * kGiB);
+  EXPECT_THAT(MakePlan(spec, devices, options),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("--quantization q4")));
+  options.quantization = Quantization::kQ8;
+  EXPECT_FALSE(MakePlan(spec, devices, options).ok());
+  options.quantization = Quantization::kQ4;
+  CARAVAN_EXPECT_OK(MakePlan(spec, devices, options));
+}
+
+TEST(RankMemoryTest, CountsWhatATokenReads) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const int64_t norms = (2 * spec.num_layers + 1) * spec.hidden_size;
+  const int64_t read =
+      CountParameters(spec) - norms - spec.vocab_size * spec.hidden_size;
+  EXPECT_EQ(BytesPerToken(spec, {}), 2 * read);
+  EXPECT_EQ(BytesPerToken(spec, {.quantization = Quantization::kQ4}),
+            read / 32 * 18);
 }
 
 TEST(MakePlanTest, RowsAreFilledUpToWholePanels) {

@@ -48,7 +48,8 @@ absl::Status RunModel(const std::string& golden_folder,
 absl::Status Run(int argc, char** argv) {
   if (argc != 3) return absl::InvalidArgumentError("usage: TP PP");
   const testing::EnginePlanOptions options{.tp = std::atoi(argv[1]),
-                                           .pp = std::atoi(argv[2])};
+                                           .pp = std::atoi(argv[2]),
+                                           .quantization = "none"};
   CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<World> world, CreateMpiWorld({}));
   if (world->size() != options.tp * options.pp) {
     return absl::InvalidArgumentError("the world is not TP * PP ranks");

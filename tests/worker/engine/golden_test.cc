@@ -53,8 +53,9 @@ void ExpectGolden(const std::string& golden_folder,
                                partition::OpenModel({.path = model_path}));
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       v1::EnginePlan plan,
-      testing::MakeEnginePlan(source->spec(),
-                              {.tp = degrees.tp, .pp = degrees.pp}));
+      testing::MakeEnginePlan(
+          source->spec(),
+          {.tp = degrees.tp, .pp = degrees.pp, .quantization = "none"}));
   auto worlds = CreateLocalWorlds(degrees.tp * degrees.pp);
   std::vector<absl::Status> results(worlds.size());
   std::vector<std::thread> threads;

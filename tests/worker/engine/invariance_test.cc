@@ -211,6 +211,22 @@ TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneUnderTensorParallel) {
   }
 }
 
+TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneOnQuantizedWeights) {
+  Open("multi_head");  // its widths are whole blocks but for the MLP's
+  for (const char* quantization : {"q8", "q4"}) {
+    const EnginePlanOptions plan{.pp = 2, .quantization = quantization};
+    const auto alone = EachAlone(plan);
+    for (uint32_t seed : {1, 2}) {
+      EXPECT_EQ(Generate(requests_, plan, seed).tokens, alone)
+          << quantization << " seed=" << seed;
+    }
+    const Outcome one = Generate(requests_, {.quantization = quantization}, 5);
+    ASSERT_FALSE(one.logits.empty());
+    EXPECT_EQ(Generate(requests_, plan, 5).logits, one.logits) << quantization;
+    EXPECT_NE(Generate(requests_, {}, 5).logits, one.logits) << quantization;
+  }
+}
+
 TEST_F(InvarianceTest, PipelineStagesAndThreadsChangeNoBit) {
   for (const char* name : {"grouped_8_to_1", "vocabulary_32001_tied"}) {
     Open(name);

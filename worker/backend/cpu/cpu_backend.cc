@@ -82,8 +82,8 @@ class CpuBackend final : public Backend {
     return std::make_unique<CpuBuffer>(std::move(memory));
   }
 
-  absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(const MatrixReader& reader,
-                                                     DType hold_as) override {
+  absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(
+      const MatrixReader& reader, WeightFormat hold_as) override {
     CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<PanelWeight> weight,
                              PanelWeight::Load(reader, hold_as, *pool_));
     CARAVAN_RETURN_IF_ERROR(

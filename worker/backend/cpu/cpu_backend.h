@@ -26,8 +26,9 @@ struct CpuBackendOptions {
 };
 
 // Operations run at once, in the calling thread and the backend's own ones;
-// arithmetic is float32 over weights of any DType. It keeps what backend.h
-// promises about numerics, and AVX2 and AVX-512 give the same bits.
+// arithmetic is float32, with quantized weights as kernels.h says. It keeps
+// what backend.h promises about numerics. AVX2 and AVX-512 give the same bits,
+// and with quantized weights so does every instruction set.
 //
 // kInvalidArgument: no such number of threads; kFailedPrecondition: an
 // instruction set that this machine lacks; kResourceExhausted: no threads left.

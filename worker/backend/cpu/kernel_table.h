@@ -5,6 +5,8 @@
 #include "worker/backend/cpu/attention_kernels.h"
 #include "worker/backend/cpu/kernels.h"
 #include "worker/backend/cpu/multiply_kernels.h"
+#include "worker/backend/cpu/quantize_kernel.h"
+#include "worker/backend/cpu/quantized_kernels.h"
 #include "worker/backend/cpu/vector_kernels.h"
 
 namespace caravan::worker::cpu {
@@ -14,6 +16,10 @@ constexpr Kernels kKernels = {
     .tile_rows = kTileRows,
     .multiply = {&Multiply<Float32Panel>, &Multiply<Float16Panel>,
                  &Multiply<BFloat16Panel>},
+    .quantize = &Quantize,
+    .multiply_quantized = {&MultiplyQuantized<Q8Panel>,
+                           &MultiplyQuantized<Q4Panel>,
+                           &MultiplyQuantized<Q4MinimumPanel>},
     .attend = &Attend,
     .rms_norm = &RmsNorm,
     .gated_silu = &GatedSilu,

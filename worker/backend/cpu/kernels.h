@@ -34,19 +34,66 @@ inline constexpr int kMostQueries = 32;
 enum class Format { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 inline constexpr int kNumFormats = 3;
 
-// out[r][n] = sum over k of weight[n][k] * x[r][k], plus residual[r][n] when
-// there is one, for the outputs n of some panels.
+// Where a product goes: out[r][n], plus residual[r][n] when there is one.
+struct Product {
+  float* out = nullptr;  // of the first output of the first panel
+  int64_t out_stride = 0;
+  const float* residual = nullptr;  // like out
+  int64_t residual_stride = 0;
+  int64_t num_outputs = 0;  // of the panels, without what fills up the last
+};
+
+// Sum over k of weight[n][k] * x[r][k] for the outputs n of some panels.
 struct MultiplyArguments {
   const void* panels = nullptr;  // the first of `num_panels`
   int64_t num_panels = 0;
   int64_t num_inputs = 0;
-  int64_t num_outputs = 0;  // of these panels, without what fills up the last
   const float* packed = nullptr;  // x, by PackRows
   int num_rows = 0;               // of x, at most kMostRows
-  float* out = nullptr;           // of the first output of the first panel
-  int64_t out_stride = 0;
-  const float* residual = nullptr;  // like out
-  int64_t residual_stride = 0;
+  Product product;
+  float* scratch = nullptr;  // kMultiplyScratch floats of this thread
+};
+
+// Quantized weights, in the order of base/weight_format.h. A panel is made of
+// blocks of kQuantizedBlock inputs, each: a float16 scale of every output, with
+// kQ4Minimum a float16 minimum of every output, then words of four bytes, word
+// j of every output: an output's bytes 4 j to 4 j + 3, as they are stored.
+enum class QuantizedFormat { kQ8 = 0, kQ4 = 1, kQ4Minimum = 2 };
+inline constexpr int kNumQuantizedFormats = 3;
+inline constexpr int kQuantizedBlock = 32;
+
+// Rows of x, quantized for these weights in blocks of kQuantizedBlock: value =
+// x / scale rounded to nearest even, scale = the block's largest magnitude /
+// 127, so that values are -127 to 127. A block below 2^-100 is one of zeros. A
+// block with an infinity or a NaN has the scale NaN: every product of its row
+// is NaN then.
+struct QuantizedRows {
+  int8_t* values = nullptr;  // (blocks, rows, kQuantizedBlock)
+  float* scales = nullptr;   // (blocks, rows)
+  float* sums = nullptr;     // (blocks, rows): of the block's values
+};
+
+// Blocks [first_block, end_block) of all rows.
+struct QuantizeArguments {
+  const float* x = nullptr;  // (num_rows, num_inputs)
+  int num_rows = 0;
+  int64_t num_inputs = 0;
+  int64_t first_block = 0;
+  int64_t end_block = 0;
+  QuantizedRows out;
+};
+
+// For each block, in order: sum over its inputs of weight * x value, which is
+// exact, times the weight's scale (q4: after eight times the sum of the x
+// values went off; q4 with minimum: plus the minimum times that sum), times the
+// scale of x; these are added up from zero, each operation rounded to float32.
+struct MultiplyQuantizedArguments {
+  const void* panels = nullptr;  // the first of `num_panels`
+  int64_t num_panels = 0;
+  int64_t num_blocks = 0;  // of the inputs
+  QuantizedRows x;
+  int num_rows = 0;  // of x, at most kMostRows
+  Product product;
   float* scratch = nullptr;  // kMultiplyScratch floats of this thread
 };
 
@@ -83,6 +130,9 @@ struct Kernels {
   // Rows of x that the innermost loop takes at once.
   int tile_rows = 0;
   void (*multiply[kNumFormats])(const MultiplyArguments& arguments) = {};
+  void (*quantize)(const QuantizeArguments& arguments) = nullptr;
+  void (*multiply_quantized[kNumQuantizedFormats])(
+      const MultiplyQuantizedArguments& arguments) = {};
   void (*attend)(const AttendArguments& arguments) = nullptr;
   // out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, float epsilon,

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/checked_math.h"
+#include "worker/backend/cpu/quantized_product.h"
 
 namespace caravan::worker {
 namespace {
@@ -33,6 +35,18 @@ const float* Pack(const ProductContext& context,
   return packing.packed;
 }
 
+cpu::Format PlainFormat(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kFloat16:
+      return cpu::Format::kFloat16;
+    case WeightFormat::kBFloat16:
+      return cpu::Format::kBFloat16;
+    default:
+      CARAVAN_CHECK(format == WeightFormat::kFloat32);
+      return cpu::Format::kFloat32;
+  }
+}
+
 }  // namespace
 
 void PackRows(const RowPacking& packing, int64_t block) {
@@ -55,9 +69,10 @@ void PackRows(const RowPacking& packing, int64_t block) {
   }
 }
 
-void Multiply(const ProductContext& context, const ProductOperands& operands) {
+void ForEachPiece(const ProductContext& context,
+                  const ProductOperands& operands,
+                  absl::FunctionRef<void(const ProductPiece& piece)> work) {
   const PanelWeight& weight = *operands.weight;
-  const float* packed = Pack(context, operands);
   const int64_t num_panels = weight.num_panels();
   const int64_t num_threads = context.pool.num_threads();
   int64_t piece =
@@ -65,30 +80,44 @@ void Multiply(const ProductContext& context, const ProductOperands& operands) {
   // Many rows: panels that are multiplied together stay together.
   if (piece > cpu::kPanelsAtOnce)
     piece = piece / cpu::kPanelsAtOnce * cpu::kPanelsAtOnce;
-  const auto multiply =
-      context.kernels.multiply[static_cast<int>(weight.format())];
   context.pool.Run(CeilDivide(num_panels, piece),
                    [&](int64_t index, int thread) {
                      const int64_t first = index * piece;
                      const int64_t first_output = first * cpu::kPanelOutputs;
-                     cpu::MultiplyArguments arguments = {
-                         .panels = weight.panel(first),
-                         .num_panels = std::min(piece, num_panels - first),
-                         .num_inputs = weight.cols(),
-                         .num_outputs = std::min(piece * cpu::kPanelOutputs,
-                                                 weight.rows() - first_output),
-                         .packed = packed,
-                         .num_rows = operands.num_rows,
+                     cpu::Product product = {
                          .out = operands.out + first_output,
                          .out_stride = weight.rows(),
-                         .scratch = context.scratch.Thread(thread),
-                     };
+                         .num_outputs = std::min(piece * cpu::kPanelOutputs,
+                                                 weight.rows() - first_output)};
                      if (operands.residual != nullptr) {
-                       arguments.residual = operands.residual + first_output;
-                       arguments.residual_stride = weight.rows();
+                       product.residual = operands.residual + first_output;
+                       product.residual_stride = weight.rows();
                      }
-                     multiply(arguments);
+                     work({.panels = weight.panel(first),
+                           .num_panels = std::min(piece, num_panels - first),
+                           .product = product,
+                           .scratch = context.scratch.Thread(thread)});
                    });
+}
+
+void Multiply(const ProductContext& context, const ProductOperands& operands) {
+  const PanelWeight& weight = *operands.weight;
+  if (IsQuantized(weight.format())) {
+    MultiplyQuantized(context, operands);
+    return;
+  }
+  const float* packed = Pack(context, operands);
+  const auto multiply =
+      context.kernels.multiply[static_cast<int>(PlainFormat(weight.format()))];
+  ForEachPiece(context, operands, [&](const ProductPiece& piece) {
+    multiply({.panels = piece.panels,
+              .num_panels = piece.num_panels,
+              .num_inputs = weight.cols(),
+              .packed = packed,
+              .num_rows = operands.num_rows,
+              .product = piece.product,
+              .scratch = piece.scratch});
+  });
 }
 
 }  // namespace caravan::worker

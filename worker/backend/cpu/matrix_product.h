@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "worker/backend/cpu/kernels.h"
 #include "worker/backend/cpu/panel_weight.h"
 #include "worker/backend/cpu/scratch.h"
@@ -39,7 +40,21 @@ struct ProductOperands {
   float* out = nullptr;             // (num_rows, weight.rows); may be residual
 };
 
-// out = x * weight^T (+ residual). x is not scratch.packed().
+// Some panels of a weight and what kernels need to multiply with them.
+struct ProductPiece {
+  const void* panels = nullptr;
+  int64_t num_panels = 0;
+  cpu::Product product;
+  float* scratch = nullptr;  // of the thread
+};
+
+// Divides the weight's panels among the threads and calls `work` for each
+// piece.
+void ForEachPiece(const ProductContext& context,
+                  const ProductOperands& operands,
+                  absl::FunctionRef<void(const ProductPiece& piece)> work);
+
+// out = x * weight^T (+ residual), of any format. x is not scratch.packed().
 void Multiply(const ProductContext& context, const ProductOperands& operands);
 
 }  // namespace caravan::worker

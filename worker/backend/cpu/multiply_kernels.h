@@ -176,6 +176,28 @@ CARAVAN_INLINE void WriteRow(const float* sums, const float* residual,
   for (; n < count; ++n) out[n] = sums[n] + residual[n];
 }
 
+// Sums of panels [first, last): (rows, their outputs).
+struct PanelSums {
+  int64_t first;
+  int64_t last;
+  const float* sums;
+};
+
+CARAVAN_INLINE void WriteRows(const Product& product, int num_rows,
+                              const PanelSums& panels) {
+  const int64_t first = panels.first * kPanelOutputs;
+  const int64_t all = (panels.last - panels.first) * kPanelOutputs;
+  const int64_t left = product.num_outputs - first;
+  for (int row = 0; row < num_rows; ++row) {
+    const float* residual =
+        product.residual == nullptr
+            ? nullptr
+            : product.residual + row * product.residual_stride + first;
+    WriteRow(panels.sums + row * all, residual, all < left ? all : left,
+             product.out + row * product.out_stride + first);
+  }
+}
+
 // Panels [first, last) for all rows, block by block.
 template <typename Panel>
 CARAVAN_INLINE void MultiplyPanels(const MultiplyArguments& a, int64_t first,
@@ -222,18 +244,7 @@ void Multiply(const MultiplyArguments& a) {
     const int64_t last =
         first + at_once < a.num_panels ? first + at_once : a.num_panels;
     MultiplyPanels<Panel>(a, first, last);
-    const int64_t first_output = first * kPanelOutputs;
-    const int64_t end = last * kPanelOutputs < a.num_outputs
-                            ? last * kPanelOutputs
-                            : a.num_outputs;
-    for (int row = 0; row < a.num_rows; ++row) {
-      const float* residual =
-          a.residual == nullptr
-              ? nullptr
-              : a.residual + row * a.residual_stride + first_output;
-      WriteRow(a.scratch + row * (last - first) * kPanelOutputs, residual,
-               end - first_output, a.out + row * a.out_stride + first_output);
-    }
+    WriteRows(a.product, a.num_rows, {first, last, a.scratch});
   }
 }
 

@@ -82,6 +82,25 @@ int64_t PlaceInPanel(DType held_as, int64_t output) {
   return output < kOutputs / 2 ? 2 * output : 2 * output - (kOutputs - 1);
 }
 
+void CopyPanelRow(DType held_as, const std::byte* panel, int64_t output,
+                  int64_t cols, float* out) {
+  const int64_t place = PlaceInPanel(held_as, output);
+  for (int64_t k = 0; k < cols; ++k) {
+    const int64_t at = k * kOutputs + place;
+    switch (held_as) {
+      case DType::kFloat32:
+        out[k] = reinterpret_cast<const float*>(panel)[at];
+        break;
+      case DType::kFloat16:
+        out[k] = Float16ToFloat(reinterpret_cast<const uint16_t*>(panel)[at]);
+        break;
+      case DType::kBFloat16:
+        out[k] = BFloat16ToFloat(reinterpret_cast<const uint16_t*>(panel)[at]);
+        break;
+    }
+  }
+}
+
 void PackPanel(const std::byte* rows, DType dtype, int64_t num_rows,
                int64_t cols, DType hold_as, std::byte* panel) {
   switch (dtype) {

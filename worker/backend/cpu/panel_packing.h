@@ -17,6 +17,10 @@ int64_t PlaceInPanel(DType held_as, int64_t output);
 void PackPanel(const std::byte* rows, DType dtype, int64_t num_rows,
                int64_t cols, DType hold_as, std::byte* panel);
 
+// The row of one output, widened to float32, into out[0, cols).
+void CopyPanelRow(DType held_as, const std::byte* panel, int64_t output,
+                  int64_t cols, float* out);
+
 }  // namespace caravan::worker
 
 #endif  // CARAVAN_WORKER_BACKEND_CPU_PANEL_PACKING_H_

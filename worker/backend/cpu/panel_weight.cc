@@ -1,7 +1,6 @@
 #include "worker/backend/cpu/panel_weight.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,6 +10,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "worker/backend/cpu/panel_packing.h"
+#include "worker/backend/cpu/quantized_packing.h"
 
 namespace caravan::worker {
 namespace {
@@ -19,32 +19,85 @@ namespace {
 // and not so little that reading costs a call per kilobyte.
 constexpr int64_t kStagingBytes = int64_t{4} << 20;
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Load(
-    const MatrixReader& reader, DType hold_as, ThreadPool& pool) {
+absl::Status CheckShape(const MatrixReader& reader, WeightFormat hold_as) {
   if (reader.rows < 1 || reader.cols < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("a weight without elements: rows=", reader.rows,
                      " cols=", reader.cols));
   }
+  for (const WeightFormat format : {reader.format, hold_as}) {
+    if (reader.cols % BlockSize(format) == 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows are no whole blocks: format=", Name(format),
+                     " cols=", reader.cols, " block=", BlockSize(format)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> PanelBytes(WeightFormat format, int64_t cols) {
+  return CheckedProduct(
+      {cpu::kPanelOutputs, cols / BlockSize(format), BlockBytes(format)});
+}
+
+// What one thread needs to put rows into panels.
+class PanelPacker final {
+ public:
+  PanelPacker(const MatrixReader& reader, WeightFormat hold_as)
+      : from_(reader.format), to_(hold_as), cols_(reader.cols) {}
+
+  // The first error of all calls.
+  const absl::Status& status() const { return status_; }
+
+  void Pack(const std::byte* rows, int64_t num_rows, std::byte* panel) {
+    if (!IsQuantized(from_) && !IsQuantized(to_)) {
+      PackPanel(rows, DecodedDType(from_), num_rows, cols_, DecodedDType(to_),
+                panel);
+      return;
+    }
+    if (from_ != to_) {
+      converted_.resize(num_rows * ByteSize(to_, cols_));
+      status_.Update(Convert(
+          from_, absl::MakeConstSpan(rows, num_rows * ByteSize(from_, cols_)),
+          to_, absl::MakeSpan(converted_)));
+      rows = converted_.data();
+    }
+    if (IsQuantized(to_)) {
+      PackQuantizedPanel(to_, rows, num_rows, cols_, panel);
+    } else {
+      PackPanel(rows, DecodedDType(to_), num_rows, cols_, DecodedDType(to_),
+                panel);
+    }
+  }
+
+ private:
+  const WeightFormat from_;
+  const WeightFormat to_;
+  const int64_t cols_;
+  std::vector<std::byte> converted_;
+  absl::Status status_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Load(
+    const MatrixReader& reader, WeightFormat hold_as, ThreadPool& pool) {
+  CARAVAN_RETURN_IF_ERROR(CheckShape(reader, hold_as));
   constexpr int64_t kOutputs = cpu::kPanelOutputs;
   CARAVAN_ASSIGN_OR_RETURN(const int64_t padded_rows,
                            CheckedAdd(reader.rows, kOutputs - 1));
   const int64_t num_panels = padded_rows / kOutputs;
-  CARAVAN_ASSIGN_OR_RETURN(
-      const int64_t bytes,
-      CheckedProduct({num_panels, kOutputs, reader.cols, ByteSize(hold_as)}));
-  CARAVAN_ASSIGN_OR_RETURN(
-      const int64_t staged_row_bytes,
-      CheckedMultiply(reader.cols, ByteSize(reader.dtype)));
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t panel_bytes,
+                           PanelBytes(hold_as, reader.cols));
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t bytes,
+                           CheckedMultiply(num_panels, panel_bytes));
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t staged_panel_bytes,
+                           PanelBytes(reader.format, reader.cols));
   const int64_t staged_panels = std::clamp<int64_t>(
-      kStagingBytes / (staged_row_bytes * kOutputs),
+      kStagingBytes / staged_panel_bytes,
       std::min<int64_t>(pool.num_threads(), num_panels), num_panels);
   CARAVAN_ASSIGN_OR_RETURN(
       const HugeMemory staging,
-      HugeMemory::Create(staged_panels * kOutputs * staged_row_bytes,
-                         Commit::kNow));
+      HugeMemory::Create(staged_panels * staged_panel_bytes, Commit::kNow));
   // Touched by the threads that pack, most of which will later read it.
   CARAVAN_ASSIGN_OR_RETURN(HugeMemory memory,
                            HugeMemory::Create(bytes, Commit::kOnTouch));
@@ -53,63 +106,45 @@ absl::StatusOr<std::unique_ptr<PanelWeight>> PanelWeight::Load(
 
   std::byte* const staged = static_cast<std::byte*>(staging.data());
   std::byte* const panels = static_cast<std::byte*>(weight->memory_.data());
+  std::vector<PanelPacker> packers(pool.num_threads(),
+                                   PanelPacker(reader, hold_as));
   for (int64_t first = 0; first < num_panels; first += staged_panels) {
     const int64_t first_row = first * kOutputs;
     const int64_t num_rows =
         std::min(staged_panels * kOutputs, reader.rows - first_row);
-    CARAVAN_RETURN_IF_ERROR(
-        reader.read_rows(first_row, num_rows,
-                         absl::MakeSpan(staged, num_rows * staged_row_bytes)));
-    pool.Run(CeilDivide(num_rows, kOutputs), [&](int64_t index, int) {
-      PackPanel(staged + index * kOutputs * staged_row_bytes, reader.dtype,
-                std::min(kOutputs, num_rows - index * kOutputs), reader.cols,
-                hold_as, panels + (first + index) * weight->PanelBytes());
+    CARAVAN_RETURN_IF_ERROR(reader.read_rows(
+        first_row, num_rows,
+        absl::MakeSpan(staged,
+                       num_rows * ByteSize(reader.format, reader.cols))));
+    pool.Run(CeilDivide(num_rows, kOutputs), [&](int64_t index, int thread) {
+      packers[thread].Pack(staged + index * staged_panel_bytes,
+                           std::min(kOutputs, num_rows - index * kOutputs),
+                           panels + (first + index) * panel_bytes);
     });
+    for (const PanelPacker& packer : packers) {
+      CARAVAN_RETURN_IF_ERROR(packer.status());
+    }
   }
   return weight;
-}
-
-cpu::Format PanelWeight::format() const {
-  switch (dtype_) {
-    case DType::kFloat32:
-      return cpu::Format::kFloat32;
-    case DType::kFloat16:
-      return cpu::Format::kFloat16;
-    case DType::kBFloat16:
-      return cpu::Format::kBFloat16;
-  }
-  return cpu::Format::kFloat32;
 }
 
 int64_t PanelWeight::num_panels() const {
   return CeilDivide(rows_, cpu::kPanelOutputs);
 }
 
-int64_t PanelWeight::PanelBytes() const {
-  return cols_ * cpu::kPanelOutputs * ByteSize(dtype_);
-}
-
 const std::byte* PanelWeight::panel(int64_t index) const {
-  return static_cast<const std::byte*>(memory_.data()) + index * PanelBytes();
+  return static_cast<const std::byte*>(memory_.data()) +
+         index * cpu::kPanelOutputs * ByteSize(format_, cols_);
 }
 
 void PanelWeight::CopyRow(int64_t row, float* out) const {
   CARAVAN_CHECK(row >= 0 && row < rows_);
-  const int64_t place = PlaceInPanel(dtype_, row % cpu::kPanelOutputs);
+  const int64_t output = row % cpu::kPanelOutputs;
   const std::byte* base = panel(row / cpu::kPanelOutputs);
-  for (int64_t k = 0; k < cols_; ++k) {
-    const int64_t at = k * cpu::kPanelOutputs + place;
-    switch (dtype_) {
-      case DType::kFloat32:
-        out[k] = reinterpret_cast<const float*>(base)[at];
-        break;
-      case DType::kFloat16:
-        out[k] = Float16ToFloat(reinterpret_cast<const uint16_t*>(base)[at]);
-        break;
-      case DType::kBFloat16:
-        out[k] = BFloat16ToFloat(reinterpret_cast<const uint16_t*>(base)[at]);
-        break;
-    }
+  if (IsQuantized(format_)) {
+    CopyQuantizedRow(format_, base, output, cols_, out);
+  } else {
+    CopyPanelRow(DecodedDType(format_), base, output, cols_, out);
   }
 }
 

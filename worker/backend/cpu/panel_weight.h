@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "base/dtype.h"
+#include "base/weight_format.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cpu/huge_memory.h"
 #include "worker/backend/cpu/kernels.h"
@@ -19,17 +19,18 @@ namespace caravan::worker {
 // kernels.h tells the layout. Thread-safe once loaded.
 class PanelWeight final : public Weight {
  public:
-  // Reads and repacks some panels' rows at a time. kInvalidArgument: a matrix
-  // without elements or beyond what can be counted; kResourceExhausted: no
+  // Reads, converts and repacks some panels' rows at a time. kInvalidArgument:
+  // a matrix without elements or beyond what can be counted, rows that are no
+  // whole blocks, or values that `hold_as` cannot hold; kResourceExhausted: no
   // memory; else the reader's error.
   static absl::StatusOr<std::unique_ptr<PanelWeight>> Load(
-      const MatrixReader& reader, DType hold_as, ThreadPool& pool);
+      const MatrixReader& reader, WeightFormat hold_as, ThreadPool& pool);
 
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
   int64_t bytes() const override { return memory_.bytes(); }
 
-  cpu::Format format() const;
+  WeightFormat format() const { return format_; }
   int64_t num_panels() const;
   const std::byte* panel(int64_t index) const;
 
@@ -37,14 +38,13 @@ class PanelWeight final : public Weight {
   void CopyRow(int64_t row, float* out) const;
 
  private:
-  PanelWeight(int64_t rows, int64_t cols, DType dtype, HugeMemory memory)
-      : rows_(rows), cols_(cols), dtype_(dtype), memory_(std::move(memory)) {}
-
-  int64_t PanelBytes() const;
+  PanelWeight(int64_t rows, int64_t cols, WeightFormat format,
+              HugeMemory memory)
+      : rows_(rows), cols_(cols), format_(format), memory_(std::move(memory)) {}
 
   const int64_t rows_;
   const int64_t cols_;
-  const DType dtype_;
+  const WeightFormat format_;
   HugeMemory memory_;
 };
 

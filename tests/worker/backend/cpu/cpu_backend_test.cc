@@ -43,12 +43,38 @@ TEST(CpuBackend, Avx2AndAvx512GiveTheSameBits) {
   for (InstructionSet set : {InstructionSet::kAvx2, InstructionSet::kAvx512}) {
     CARAVAN_ASSERT_OK_AND_ASSIGN(auto backend,
                                  CreateCpuBackend({.instruction_set = set}));
-    products.push_back(AllProducts(*backend, x, DType::kFloat16));
+    products.push_back(AllProducts(*backend, x, WeightFormat::kFloat16));
     DeviceAttention attention(*backend, model);
     attentions.push_back(RunChunks(attention, rows, {150}, blocks));
   }
   EXPECT_THAT(products[1], SameBitsAs(products[0]));
   EXPECT_THAT(attentions[1], SameBitsAs(attentions[0]));
+}
+
+TEST(CpuBackend, EveryInstructionSetGivesTheSameBitsOfQuantizedWeights) {
+  for (WeightFormat format : kQuantizedFormats) {
+    const BlockMatrix weight(format, RandomMatrix(77, 1120, 3));
+    for (int64_t num_rows : {1, 2, 3, 13, 40}) {
+      const HostMatrix x = RandomMatrix(num_rows, 1120, 4);
+      std::vector<HostMatrix> results;
+      for (InstructionSet set :
+           {InstructionSet::kPortable, InstructionSet::kAvx2,
+            InstructionSet::kAvx512}) {
+        if (!CanRun(set)) continue;
+        CARAVAN_ASSERT_OK_AND_ASSIGN(
+            auto backend, CreateCpuBackend({.instruction_set = set}));
+        CARAVAN_ASSERT_OK_AND_ASSIGN(
+            auto loaded, backend->LoadWeight(weight.Reader(), format));
+        const DeviceMatrix device_x(*backend, x);
+        const DeviceMatrix out(*backend, num_rows, 77);
+        CARAVAN_ASSERT_OK(
+            backend->Linear(device_x.tensor(), *loaded, nullptr, out.tensor()));
+        results.push_back(out.Read());
+        EXPECT_THAT(results.back(), SameBitsAs(results[0]))
+            << Name(format) << " " << Name(set) << " rows=" << num_rows;
+      }
+    }
+  }
 }
 
 }  // namespace

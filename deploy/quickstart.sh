@@ -9,7 +9,7 @@ set -euo pipefail
 ONCE=false
 MODEL=""
 PORT=8000
-QUESTION="What is the capital of France?"
+QUESTION="Why is the sky blue?"
 while [ $# -gt 0 ]; do
   case "$1" in
     --once) ONCE=true ;;

@@ -21,6 +21,17 @@ if(NOT CARAVAN_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 set(CARAVAN_EMULATED_SEEDS 1 2 3 4 5 6 7)
 
+# The sanitizers' flags of a variant.
+function(caravan_emulated_flags result variant)
+  set(flags "")
+  if(variant STREQUAL "asan")
+    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
+  elseif(variant STREQUAL "tsan")
+    set(flags -fsanitize=thread)
+  endif()
+  set(${result} ${flags} PARENT_SCOPE)
+endfunction()
+
 # Flags of kernels and tests of a variant.
 function(caravan_emulated_options target variant)
   # Unknown pragmas: `unroll` is nvcc's.
@@ -28,14 +39,10 @@ function(caravan_emulated_options target variant)
   target_include_directories(${target} BEFORE PRIVATE
     ${PROJECT_SOURCE_DIR}/tests/emulated_device/include)
   target_link_libraries(${target} PUBLIC caravan::emulated_device)
-  set(flags "")
-  if(variant STREQUAL "asan")
-    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
-  elseif(variant STREQUAL "tsan")
-    set(flags -fsanitize=thread)
-  else()
+  if(variant STREQUAL "plain")
     target_link_libraries(${target} PUBLIC caravan::build_flags)
   endif()
+  caravan_emulated_flags(flags ${variant})
   target_compile_options(${target} PRIVATE ${flags})
   target_link_options(${target} PUBLIC ${flags})
 endfunction()
@@ -69,12 +76,12 @@ function(caravan_compile_as_cxx)
   endforeach()
 endfunction()
 
-# caravan_emulated_test(NAME n SRCS ... DEPS ...) makes a test binary per
-# variant; DEPS are libraries made by the function above. The plain one's tests are registered one by one, and the
+# caravan_emulated_test(NAME n SRCS ... DEPS ... LIBRARIES ...) makes a test binary
+# per variant; DEPS are libraries made by the function above, LIBRARIES others. The plain one's tests are registered one by one, and the
 # whole binary again for protected memory and for each seed; the others' as one
 # test.
 function(caravan_emulated_test)
-  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;LIBRARIES" ${ARGN})
   caravan_compile_as_cxx(${ARG_SRCS})
   foreach(variant IN LISTS CARAVAN_EMULATED_VARIANTS)
     caravan_emulated_name(target ${ARG_NAME} ${variant})
@@ -84,7 +91,8 @@ function(caravan_emulated_test)
       caravan_emulated_name(library caravan_${dependency} ${variant})
       target_link_libraries(${target} PRIVATE ${library})
     endforeach()
-    target_link_libraries(${target} PRIVATE GTest::gmock GTest::gtest_main)
+    target_link_libraries(${target} PRIVATE
+      ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
     set_target_properties(${target} PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     if(NOT variant STREQUAL "plain")
@@ -99,7 +107,7 @@ function(caravan_emulated_test)
     TEST_PREFIX "${ARG_NAME}."
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
     DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "unit;emulated" TIMEOUT ${timeout})
+    PROPERTIES LABELS unit TIMEOUT ${timeout})
   if(NOT CARAVAN_SANITIZE)
     caravan_emulated_run(${ARG_NAME}.protected ${ARG_NAME}
       CARAVAN_EMULATED_PROTECT=1)

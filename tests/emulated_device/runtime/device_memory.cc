@@ -147,6 +147,15 @@ void CheckGuards() {
   }
 }
 
+bool IsAllocated(const void* address, size_t bytes) {
+  if (bytes == 0) return true;
+  const std::lock_guard lock(RuntimeMutex());
+  const Allocation* allocation = FindAllocation(address);
+  return allocation != nullptr && allocation->kind == MemoryKind::kDevice &&
+         reinterpret_cast<uintptr_t>(address) + bytes <=
+             allocation->address + allocation->bytes;
+}
+
 bool IsProtectedMemory(const void* address) {
   return std::any_of(std::begin(GetMemory().arenas),
                      std::end(GetMemory().arenas),

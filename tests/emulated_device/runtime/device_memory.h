@@ -39,6 +39,9 @@ const Allocation* FindAllocation(const void* address);
 // Fails devices whose buffers were written past their ends.
 void CheckGuards();
 
+// ---- Without it.
+// Whether a range lies in one allocation of a device. An empty one does.
+bool IsAllocated(const void* address, size_t bytes);
 // Whether an address belongs to device memory, allocated or not.
 bool IsProtectedMemory(const void* address);
 

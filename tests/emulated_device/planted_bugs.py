@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Plants bugs, one at a time, in kernels and in code that drives devices, and fails unless a mode finds each.
+
+A bug is a small change of a source below. The changed file is compiled and linked with the rest of its test, which is
+then run in one mode after the other until one fails: the kernels' order, memory closed to the host, AddressSanitizer,
+ThreadSanitizer. Called by CTest with a description of the build (tests/emulated_device/CMakeLists.txt).
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+TESTS = "tests/emulated_device/tests/"
+KERNELS = "worker/backend/cuda/"
+
+# (name, source, tests to run, text after which to look, what to change, into what)
+BUGS = [
+    ("read past a row", KERNELS + "rms_norm.cu", "Rms*", "float sum", "i < pairs", "i <= pairs"),
+    ("write past the rows", KERNELS + "rms_norm.cu", "Rms*", "arguments.out +", "row *", "(row + 1) *"),
+    ("sum of a warp for a block's", KERNELS + "rms_norm.cu", "Rms*", "float sum", "BlockSum<kThreads>", "WarpSum"),
+    ("reduction in divergent code", KERNELS + "rms_norm.cu", "Rms*", "float sum", "  sum = Block",
+     "  if (threadIdx.x < 64) sum = Block"),
+    ("missing barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();", ""),
+    ("half of the block at a barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();",
+     "if (threadIdx.x < 32) __syncthreads();"),
+    ("uninitialized shared memory", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "  staged[threadIdx.x] =",
+     "  if (threadIdx.x < 63) staged[threadIdx.x] ="),
+    ("write past shared memory", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "staged[threadIdx.x] =",
+     "staged[threadIdx.x + 1] ="),
+    ("missing grid sync", TESTS + "block_test.cu", "BlockTest.*", "void SumOverGrid", "cuda::GridSync();", ""),
+    ("missing fence", TESTS + "block_test.cu", "BlockTest.*", "void LastBlockSums", "__threadfence();", ""),
+    ("flag read without acquire", TESTS + "block_test.cu", "BlockTest.*", "void Flags", "cuda::LoadAcquire(flag)",
+     "*const_cast<volatile unsigned*>(flag)"),
+    ("sum without an atomic", TESTS + "warp_test.cu", "WarpTest.*", "void Atomics", "atomicAdd(sum, 0.5f)",
+     "*sum += 0.5f"),
+    ("shuffle with a lane gone", TESTS + "warp_test.cu", "WarpTest.*", "void Shuffle",
+     "const int lane", "if (threadIdx.x == 31) return;\n  const int lane"),
+    ("mask without a lane", TESTS + "warp_test.cu", "WarpTest.*", "void Vote", "cuda::kFullWarp, threadIdx.x % 3",
+     "0x7fffffffu, threadIdx.x % 3"),
+    ("missing wait for cp.async", TESTS + "tensor_core_test.cu", "Tensor*", "void Product", "cuda::CpAsyncWait<0>();", ""),
+    ("wait for too few groups", TESTS + "tensor_core_test.cu", "Tensor*", "void Product", "CpAsyncWait<0>",
+     "CpAsyncWait<1>"),
+    ("cp.async without commit", TESTS + "tensor_core_test.cu", "Tensor*", "void Product", "cuda::CpAsyncCommit();", ""),
+    ("missing barrier after cp.async", TESTS + "tensor_core_test.cu", "Tensor*", "void Product", "__syncthreads();", ""),
+    ("misaligned rows", TESTS + "tensor_core_test.cu", "Tensor*", "void Product", "[16][24]", "[16][20]"),
+    ("missing event", TESTS + "stream_test.cu", "StreamTest.*", "forgotten event shows",
+     "ASSERT_EQ(cudaStreamWaitEvent(b_, event_, 0), cudaSuccess);", ""),
+    ("missing synchronization", TESTS + "stream_test.cu", "StreamTest.*", "forgotten synchronization shows",
+     "ASSERT_EQ(cudaStreamSynchronize(a_), cudaSuccess);", ""),
+    ("host reads device memory", TESTS + "stream_test.cu", "StreamTest.*", "QueriesMakeProgress",
+     "values_.Get()[0]", "values_.data()[0]"),
+    ("kernel uses freed memory", TESTS + "stream_test.cu", "StreamTest.*", "QueriesMakeProgress",
+     "ASSERT_EQ(AddOne(a_), cudaSuccess);", "cudaFree(values_.data());\n  ASSERT_EQ(AddOne(a_), cudaSuccess);"),
+    ("fork without join", TESTS + "graph_test.cu", "GraphTest.*", "ReplaysForkedWork",
+     "ASSERT_EQ(cudaStreamWaitEvent(a_, join_, 0), cudaSuccess);", ""),
+    ("mismatched collective", TESTS + "nccl_test.cc", "NcclTest.*", "CollectivesAreCapturedIntoGraphs",
+     "mine.data(), 8,", "mine.data(), 8 - self.rank,"),
+    ("collectives of different types", TESTS + "nccl_test.cc", "NcclTest.*", "CollectivesAreCapturedIntoGraphs",
+     "ncclFloat32,", "self.rank == 0 ? ncclFloat32 : ncclInt32,"),
+    ("non-blocking call not polled for", TESTS + "nccl_test.cc", "NcclTest.*", "ncclInvalidArgument);\n  EXPECT_EQ(self",
+     "EXPECT_EQ(self.State(), ncclSuccess);", ""),
+]
+# name, variant of the build, environment
+# The sources as they are, which no mode may complain about.
+BUGS += [(f"none in {source}", source, "*", "", "", "") for source in sorted({bug[1] for bug in BUGS})]
+MODES = [
+    ("plain", "plain", {}),
+    *[(f"seed {seed}", "plain", {"CARAVAN_EMULATED_SEED": str(seed)}) for seed in (1, 2, 3, 4)],
+    ("protected", "plain", {"CARAVAN_EMULATED_PROTECT": "1"}),
+    ("tsan", "tsan", {"TSAN_OPTIONS": "halt_on_error=1"}),
+    ("asan", "asan", {}),
+]
+
+
+def test_of(source):
+    """The test binary that a source is of, or that tests it."""
+    if source.startswith(KERNELS):
+        return "cuda_kernels_test"
+    return "emulated_nccl_test" if "nccl" in source else "emulated_device_test"
+
+
+def plant(source, anchor, old, new):
+    text = pathlib.Path(source).read_text()
+    start = text.index(anchor)
+    position = text.index(old, start)
+    return text[:position] + new + text[position + len(old):]
+
+
+def build(config, variant, source, text, folder):
+    """The path of the test program, or None with what the compiler said."""
+    part = config["variants"][variant]
+    changed = folder / pathlib.Path(source).name
+    changed.write_text(text)
+    target = folder / f"{changed.stem}.{variant}.o"
+    program = folder / f"test.{variant}"
+    compiled = subprocess.run(
+        [config["compiler"], *config["flags"], *part["flags"], "-x", "c++", "-c", str(changed), "-o", str(target)],
+        capture_output=True, text=True)
+    if compiled.returncode != 0:
+        return None, compiled.stderr
+    own = f"/{pathlib.Path(source).name}.o"
+    test = test_of(source)
+    wanted = [o for o in part["objects"] if f"/{test}.dir/" in o or f"/{test}_{variant}.dir/" in o]
+    wanted = [o for o in wanted if not o.endswith(own)]
+    linked = subprocess.run(
+        [config["compiler"], *part["flags"], str(target), *wanted, *part["libraries"], *config["libraries"],
+         "-o", str(program)], capture_output=True, text=True)
+    return (program, "") if linked.returncode == 0 else (None, linked.stderr)
+
+
+def find(config, bug):
+    name, source, tests, anchor, old, new = bug
+    try:
+        text = plant(source, anchor, old, new)
+    except ValueError:
+        return name, None, f"{source} has changed: the bug cannot be planted"
+    with tempfile.TemporaryDirectory() as folder:
+        programs = {}
+        for mode, variant, environment in MODES:
+            if variant not in config["variants"]:
+                continue
+            if variant not in programs:
+                programs[variant], said = build(config, variant, source, text, pathlib.Path(folder))
+                if programs[variant] is None:
+                    return name, None, f"does not compile ({variant}):\n{said}"
+            try:
+                run = subprocess.run([programs[variant], "--gtest_brief=1", f"--gtest_filter={tests}"],
+                                     env={**os.environ, **environment}, capture_output=True, timeout=60)
+            except subprocess.TimeoutExpired:
+                return name, f"{mode} (does not end)", ""
+            if run.returncode != 0:
+                return name, mode, (run.stdout + run.stderr).decode(errors="replace")
+    return name, None, "no mode finds it"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", help="JSON written by CMake")
+    parser.add_argument("--only", default="", help="part of a bug's name")
+    arguments = parser.parse_args()
+    config = json.loads(pathlib.Path(arguments.config).read_text())
+    bugs = [bug for bug in BUGS if arguments.only in bug[0]]
+    failures = 0
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for name, mode, why in pool.map(lambda bug: find(config, bug), bugs):
+            wrong = (mode is None) != name.startswith("none in ")
+            print(f"{name:36} {mode or why}{', which is wrong: ' + why if wrong else ''}", flush=True)
+            failures += wrong
+    print(f"{len(bugs)} runs, {failures} wrong")
+    return 1 if failures or not bugs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

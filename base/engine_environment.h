@@ -6,6 +6,11 @@
 
 namespace caravan {
 
+// The engines' binaries have one name on every node, where they are looked up
+// in the PATH that its agent sets.
+inline constexpr char kEngineName[] = "caravan-engine";
+inline constexpr char kCudaEngineName[] = "caravan-engine-cuda";
+
 // "127.0.0.1:7000": where the engine dials the coordinator.
 inline constexpr char kCoordinatorVariable[] = "CARAVAN_COORDINATOR";
 inline constexpr char kTokenFileVariable[] = "CARAVAN_TOKEN_FILE";
@@ -15,7 +20,7 @@ inline constexpr char kEpochVariable[] = "CARAVAN_EPOCH";
 // Rank of an engine that is started without MPI; MPI ranks take theirs from
 // OMPI_COMM_WORLD_RANK.
 inline constexpr char kRankVariable[] = "CARAVAN_RANK";
-// "cpu" or "simulated".
+// "cpu", "cuda" or "simulated".
 inline constexpr char kDeviceVariable[] = "CARAVAN_DEVICE";
 // Folder of this epoch's progress pages, one file per process:
 // "<pid>.progress".

@@ -124,8 +124,9 @@ void AddAgentCommand(CLI::App& app, int& exit_code) {
                       "$TMPDIR)");
   command
       ->add_option("--device", options->device,
-                   "What engines compute on: cpu, or simulated")
-      ->check(CLI::IsMember({"cpu", "simulated"}))
+                   "What this node offers: auto (cores and, where there are "
+                   "any, GPUs), cpu, cuda (GPUs only), or simulated")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "simulated"}))
       ->capture_default_str();
   CLI::Option* verbose = command->add_flag_callback(
       "--verbose", [log_level] { *log_level = LogLevel::kDebug; }, "Log more");

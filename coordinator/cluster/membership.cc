@@ -94,6 +94,7 @@ absl::Status Membership::Join(uint64_t stream, const v1::AgentHello& hello) {
   node.devices.assign(hello.devices().begin(), hello.devices().end());
   node.memory_bytes = hello.memory_bytes();
   node.data_address = hello.data_address();
+  node.no_gpu_reason = hello.no_gpu_reason();
   node.last_heard = clock_->Now();
   nodes_[node.name] = std::move(node);
   return absl::OkStatus();

@@ -34,6 +34,7 @@ struct Node {
   std::vector<v1::Device> devices;
   int64_t memory_bytes = 0;
   std::string data_address;  // "10.0.0.2/24"
+  std::string no_gpu_reason;
   absl::Time last_heard;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 
@@ -23,18 +24,8 @@ const v1::Device* FindDevice(const Node& node, absl::string_view kind) {
   return kind == "simulated" ? &node.devices.front() : nullptr;
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
+absl::StatusOr<std::vector<RankPlacement>> PlaceOnCores(
     const std::vector<Node>& nodes, const PlacementOptions& options) {
-  if (options.tp < 1 || options.pp < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor and pipeline parallel sizes are at least 1: tp=", options.tp,
-        " pp=", options.pp));
-  }
-  if (nodes.empty()) {
-    return absl::FailedPreconditionError("no node is in the cluster");
-  }
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
   const int num_used = static_cast<int>(
       std::min<int64_t>(num_ranks, static_cast<int64_t>(nodes.size())));
@@ -60,6 +51,75 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
     ranks.insert(ranks.end(), slots, rank);
   }
   return ranks;
+}
+
+struct NodeGpus {
+  const Node* node;
+  std::vector<const v1::Device*> gpus;
+};
+
+// Nodes with most GPUs first.
+std::vector<NodeGpus> FindGpus(const std::vector<Node>& nodes) {
+  std::vector<NodeGpus> found;
+  for (const Node& node : nodes) {
+    NodeGpus& entry = found.emplace_back(NodeGpus{&node, {}});
+    for (const v1::Device& device : node.devices) {
+      if (device.kind() == "cuda") entry.gpus.push_back(&device);
+    }
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const NodeGpus& a, const NodeGpus& b) {
+                     return a.gpus.size() > b.gpus.size();
+                   });
+  return found;
+}
+
+absl::Status TooFewGpus(int64_t num_ranks, const std::vector<NodeGpus>& nodes) {
+  std::vector<std::string> counts;
+  for (const NodeGpus& entry : nodes) {
+    std::string& text = counts.emplace_back(
+        absl::StrCat(entry.node->name, " has ", entry.gpus.size()));
+    if (entry.gpus.empty() && !entry.node->no_gpu_reason.empty()) {
+      absl::StrAppend(&text, " (", entry.node->no_gpu_reason, ")");
+    }
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      num_ranks,
+      " GPUs are needed, one for each rank: ", absl::StrJoin(counts, ", ")));
+}
+
+absl::StatusOr<std::vector<RankPlacement>> PlaceOnGpus(
+    const std::vector<Node>& nodes, const PlacementOptions& options) {
+  const size_t num_ranks = static_cast<size_t>(options.tp) * options.pp;
+  const std::vector<NodeGpus> found = FindGpus(nodes);
+  std::vector<RankPlacement> ranks;
+  for (const NodeGpus& entry : found) {
+    for (const v1::Device* gpu : entry.gpus) {
+      if (ranks.size() == num_ranks) return ranks;
+      ranks.push_back({.device = {.node = entry.node->name,
+                                  .name = gpu->name(),
+                                  .memory_bytes = gpu->memory_bytes()},
+                       .device_uuid = gpu->uuid()});
+    }
+  }
+  if (ranks.size() == num_ranks) return ranks;
+  return TooFewGpus(static_cast<int64_t>(num_ranks), found);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
+    const std::vector<Node>& nodes, const PlacementOptions& options) {
+  if (options.tp < 1 || options.pp < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor and pipeline parallel sizes are at least 1: tp=", options.tp,
+        " pp=", options.pp));
+  }
+  if (nodes.empty()) {
+    return absl::FailedPreconditionError("no node is in the cluster");
+  }
+  if (options.device == "cuda") return PlaceOnGpus(nodes, options);
+  return PlaceOnCores(nodes, options);
 }
 
 absl::StatusOr<std::string> SubnetOf(absl::string_view address) {

@@ -18,7 +18,7 @@ struct PlacementOptions {
   int pp = 1;
   // Threads of each rank; 0: the node's cores divided among its ranks.
   int threads_per_rank = 0;
-  // "cpu" or "simulated"; the latter runs on any node.
+  // "cpu", "cuda" or "simulated"; the last runs on any node.
   std::string device = "cpu";
 };
 
@@ -26,6 +26,7 @@ struct PlacementOptions {
 struct RankPlacement {
   partition::DeviceSpec device;  // its share of the node
   int num_threads = 1;
+  std::string device_uuid;  // of a GPU
 };
 
 // Lays tp * pp ranks over `nodes` in the order of their names, as evenly as can
@@ -33,8 +34,11 @@ struct RankPlacement {
 // first nodes take one more where it does not divide. Fewer nodes than ranks is
 // fine, and nodes beyond the number of ranks stay unused. Memory and cores of a
 // node are shared evenly by its ranks, with at least one thread each.
+//
+// A GPU runs one rank. GPUs are taken node by node, those with most first, so
+// that ranks that talk much are near each other: by name where they are equal.
 // kInvalidArgument: a degree below 1. kFailedPrecondition: no node, or one
-// without such a device, by name.
+// without such a device, by name; too few GPUs, with what each node has.
 absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
     const std::vector<Node>& nodes, const PlacementOptions& options);
 

@@ -53,7 +53,8 @@ absl::StatusOr<v1::EnginePlan> PlanReplica(const PlannerOptions& options,
   CARAVAN_ASSIGN_OR_RETURN(
       partition::Plan plan,
       partition::MakePlan(options.spec, devices, options.plan));
-  if (options.plan.num_blocks == 0 && options.device != "simulated") {
+  // A GPU's memory is for nothing else.
+  if (options.plan.num_blocks == 0 && options.device == "cpu") {
     partition::PlanOptions capped = options.plan;
     capped.num_blocks = CapBlocks(plan, options.kv_cache_bytes_per_node);
     CARAVAN_ASSIGN_OR_RETURN(

@@ -223,9 +223,32 @@ void ReplicaSupervisor::OnPlanFailed(const absl::Status& status) {
 }
 
 void ReplicaSupervisor::SendLaunch() {
-  if (plan_.ranks_size() > 1 && options_.device != "simulated") {
-    return SendLaunchMpi();
+  if (plan_.ranks_size() == 1 || options_.device == "simulated") {
+    return SendLaunchEngines();
   }
+  const absl::StatusOr<std::vector<std::string>> subnets =
+      DataSubnets(PlannedNodes());
+  if (!subnets.ok()) {
+    return Consider({.evidence = Evidence::kLaunchFailed,
+                     .code = subnets.status().code(),
+                     .reason = std::string(subnets.status().message())});
+  }
+  if (MeetsByNccl()) return SendLaunchEngines();
+  SendLaunchMpi(*subnets);
+}
+
+// Ranks of a node are consecutive.
+std::vector<Node> ReplicaSupervisor::PlannedNodes() const {
+  std::vector<Node> nodes;
+  for (const v1::RankPlan& rank : plan_.ranks()) {
+    if (nodes.empty() || nodes.back().name != rank.node()) {
+      nodes.push_back(nodes_.at(rank.node()));
+    }
+  }
+  return nodes;
+}
+
+void ReplicaSupervisor::SendLaunchEngines() {
   for (const v1::RankPlan& rank : plan_.ranks()) {
     v1::AgentCommand command;
     v1::LaunchEngine* launch = command.mutable_launch_engine();
@@ -233,32 +256,25 @@ void ReplicaSupervisor::SendLaunch() {
     launch->set_epoch(epoch_);
     launch->set_rank(rank.rank());
     launch->set_device(options_.device);
+    launch->set_device_uuid(rank.device_uuid());
     Command(rank.node(), std::move(command));
   }
 }
 
-void ReplicaSupervisor::SendLaunchMpi() {
+void ReplicaSupervisor::SendLaunchMpi(const std::vector<std::string>& subnets) {
   v1::AgentCommand command;
   v1::LaunchMpi* launch = command.mutable_launch_mpi();
   launch->set_replica(options_.replica);
   launch->set_epoch(epoch_);
-  std::vector<Node> nodes;
-  // Ranks of a node are consecutive.
   for (const v1::RankPlan& rank : plan_.ranks()) {
-    if (nodes.empty() || nodes.back().name != rank.node()) {
-      nodes.push_back(nodes_.at(rank.node()));
-      launch->add_hosts()->set_node(rank.node());
-    }
-    v1::MpiHost* host = launch->mutable_hosts(launch->hosts_size() - 1);
+    const int last = launch->hosts_size() - 1;
+    v1::MpiHost* host = last >= 0 && launch->hosts(last).node() == rank.node()
+                            ? launch->mutable_hosts(last)
+                            : launch->add_hosts();
+    host->set_node(rank.node());
     host->set_slots(host->slots() + 1);
   }
-  const absl::StatusOr<std::vector<std::string>> subnets = DataSubnets(nodes);
-  if (!subnets.ok()) {
-    return Consider({.evidence = Evidence::kLaunchFailed,
-                     .code = subnets.status().code(),
-                     .reason = std::string(subnets.status().message())});
-  }
-  for (const std::string& subnet : *subnets) launch->add_subnets(subnet);
+  for (const std::string& subnet : subnets) launch->add_subnets(subnet);
   Command(plan_.ranks(0).node(), std::move(command));
 }
 
@@ -272,18 +288,40 @@ absl::Status ReplicaSupervisor::OnEngineHello(const v1::EngineReport& report) {
                      " is not being started; the coordinator is at epoch ",
                      epoch_, ", ", Name(state_)));
   }
+  if (MeetsByNccl() && report.rank() == 0 && report.hello().nccl_id().empty()) {
+    return absl::InvalidArgumentError(
+        "rank 0 of GPU ranks must say by what id they meet");
+  }
   const absl::Status status =
       ranks_.OnHello(report.rank(), report.hello(), clock_->Now());
   if (!status.ok()) return status;
-  ToEngine plan{.rank = report.rank()};
-  plan.command.set_replica(options_.replica);
-  plan.command.set_epoch(epoch_);
-  *plan.command.mutable_plan() = plan_;
-  actions_.emplace_back(std::move(plan));
+  if (!MeetsByNccl()) {
+    SendPlan(report.rank());
+  } else if (report.rank() != 0) {
+    if (!plan_.nccl_id().empty()) SendPlan(report.rank());
+  } else {
+    // Until now nobody knew how to meet.
+    plan_.set_nccl_id(report.hello().nccl_id());
+    for (int rank = 0; rank < plan_.ranks_size(); ++rank) {
+      if (ranks_[rank].pid != 0) SendPlan(rank);
+    }
+  }
   if (state_ == ReplicaState::kLaunching && ranks_.AllGreeted()) {
     Enter(ReplicaState::kLoading);
   }
   return absl::OkStatus();
+}
+
+bool ReplicaSupervisor::MeetsByNccl() const {
+  return options_.device == "cuda" && plan_.ranks_size() > 1;
+}
+
+void ReplicaSupervisor::SendPlan(int rank) {
+  ToEngine plan{.rank = rank};
+  plan.command.set_replica(options_.replica);
+  plan.command.set_epoch(epoch_);
+  *plan.command.mutable_plan() = plan_;
+  actions_.emplace_back(std::move(plan));
 }
 
 void ReplicaSupervisor::OnEngineReport(const v1::EngineReport& report) {

@@ -143,7 +143,12 @@ class ReplicaSupervisor final {
   void ReportMissingNodes(size_t num_nodes);
   void OnPlanFailed(const absl::Status& status);
   void SendLaunch();
-  void SendLaunchMpi();
+  std::vector<Node> PlannedNodes() const;
+  void SendLaunchEngines();
+  void SendLaunchMpi(const std::vector<std::string>& subnets);
+  // Whether the plan waits for the id that rank 0's engine has made.
+  bool MeetsByNccl() const;
+  void SendPlan(int rank);
 
   void OnProcessExited(absl::string_view node, const v1::ProcessExited& exited);
   void OnEpochCleared(absl::string_view node, const v1::EpochCleared& cleared);

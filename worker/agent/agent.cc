@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/engine_environment.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/version.h"
@@ -19,6 +20,7 @@
 #include "worker/agent/device_inventory.h"
 #include "worker/agent/epoch_killer.h"
 #include "worker/agent/event_queue.h"
+#include "worker/agent/gpu_inventory.h"
 #include "worker/agent/launcher.h"
 #include "worker/agent/membership.h"
 #include "worker/agent/mpi_command.h"
@@ -34,6 +36,8 @@ namespace fs = std::filesystem;
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 constexpr absl::Duration kLastBackoff = absl::Seconds(2);
+// A driver that nobody uses takes seconds for each GPU.
+constexpr absl::Duration kGpuTimeout = absl::Seconds(60);
 
 absl::StatusOr<std::string> HostName() {
   char name[HOST_NAME_MAX + 1] = {};
@@ -65,9 +69,12 @@ absl::Status CheckOptions(const AgentOptions& options) {
         absl::StrCat("a node's name has letters, digits, '.', '_' and '-': '",
                      options.node, "'; choose one with --node-name"));
   }
-  if (options.device != "cpu" && options.device != "simulated") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--device must be cpu or simulated, not '", options.device, "'"));
+  constexpr absl::string_view kDevices[] = {"auto", "cpu", "cuda", "simulated"};
+  if (std::find(std::begin(kDevices), std::end(kDevices), options.device) ==
+      std::end(kDevices)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--device must be auto, cpu, cuda or simulated, not '",
+                     options.device, "'"));
   }
   return ReadToken(options.token_file).status();
 }
@@ -81,6 +88,14 @@ absl::Status CompleteOptions(AgentOptions& options) {
   if (options.engine_program.empty()) {
     options.engine_program =
         (fs::path(executable).parent_path() / kEngineName).string();
+  }
+  if (options.cuda_engine_program.empty()) {
+    const fs::path program =
+        fs::path(executable).parent_path() / kCudaEngineName;
+    std::error_code error;
+    if (fs::exists(program, error)) {
+      options.cuda_engine_program = program.string();
+    }
   }
   if (options.runtime_folder.empty()) {
     options.runtime_folder = DefaultRuntimeFolder(options.node);
@@ -106,7 +121,10 @@ class Agent::Impl final {
  private:
   // Everything that this agent or an earlier one in its folder started.
   void KillEverything();
-  absl::StatusOr<v1::AgentReport> MakeHello() const;
+  absl::Status LookForGpus();
+  absl::StatusOr<v1::AgentReport> MakeHello(
+      const std::string& data_address) const;
+  void AddDevices(v1::AgentHello& hello) const;
   Membership::End Attend();
   // False when the agent is to stop.
   bool WaitBeforeDial(absl::Duration backoff);
@@ -121,6 +139,7 @@ class Agent::Impl final {
   std::unique_ptr<Launcher> launcher_;
   uint64_t dial_ = 0;
   std::string last_problem_;
+  GpuInventory gpus_;
 };
 
 absl::Status Agent::Impl::Prepare() {
@@ -130,6 +149,7 @@ absl::Status Agent::Impl::Prepare() {
   incarnation_ = absl::StrCat(folder_->identity(), "-", DrawHexId());
   CARAVAN_RETURN_IF_ERROR(folder_->Link(options_.engine_program, kEngineName));
   CARAVAN_RETURN_IF_ERROR(folder_->Link(options_.caravan_program, "caravan"));
+  CARAVAN_RETURN_IF_ERROR(LookForGpus());
   CARAVAN_ASSIGN_OR_RETURN(processes_,
                            ProcessTable::Create([this](ProcessExit exit) {
                              events_.Push(std::move(exit));
@@ -145,11 +165,38 @@ absl::Status Agent::Impl::Prepare() {
                         .token_file = options_.token_file,
                         .node = options_.node,
                         .host_name = host,
-                        .device = options_.device,
                         .incarnation = incarnation_,
                         .mpirun = options_.mpirun,
-                        .daemon = options_.daemon},
+                        .daemon = options_.daemon,
+                        .has_cuda_engine = !gpus_.gpus.empty()},
       *folder_, *processes_);
+  return absl::OkStatus();
+}
+
+// Once: each look wakes the driver.
+absl::Status Agent::Impl::LookForGpus() {
+  if (options_.device != "auto" && options_.device != "cuda") {
+    gpus_.problem =
+        absl::StrCat("its agent runs with --device ", options_.device);
+    return absl::OkStatus();
+  }
+  if (options_.cuda_engine_program.empty()) {
+    gpus_.problem = absl::StrCat("there is no ", kCudaEngineName,
+                                 " beside its agent: build Caravan where the "
+                                 "CUDA toolkit is installed");
+  } else {
+    CARAVAN_RETURN_IF_ERROR(
+        folder_->Link(options_.cuda_engine_program, kCudaEngineName));
+    gpus_ = FindGpus(options_.cuda_engine_program, kGpuTimeout, clock_);
+  }
+  if (options_.device == "cuda" && gpus_.gpus.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("no GPU on this machine: ", gpus_.problem));
+  }
+  if (!gpus_.gpus.empty()) {
+    LogInfo(absl::StrCat(gpus_.gpus.size(), " GPUs, the first ",
+                         gpus_.gpus[0].name, ", driver ", gpus_.driver));
+  }
   return absl::OkStatus();
 }
 
@@ -179,9 +226,14 @@ absl::Status Agent::Impl::Run() {
 }
 
 Membership::End Agent::Impl::Attend() {
-  absl::StatusOr<v1::AgentReport> hello = MakeHello();
+  const absl::StatusOr<HostPort> coordinator =
+      ParseHostPort(options_.coordinator);
+  if (!coordinator.ok()) return {.status = coordinator.status()};
+  const absl::StatusOr<DataAddress> data = FindDataAddress(*coordinator);
+  if (!data.ok()) return {.status = data.status()};
+  absl::StatusOr<v1::AgentReport> hello = MakeHello(data->address);
   if (!hello.ok()) return {.status = hello.status()};
-  launcher_->Reset();
+  launcher_->Reset(data->interface);
   Membership membership(options_.coordinator, ++dial_, options_.node,
                         {.clock = clock_,
                          .events = events_,
@@ -214,29 +266,44 @@ void Agent::Impl::KillEverything() {
   if (!problem.empty()) LogError(problem);
 }
 
-absl::StatusOr<v1::AgentReport> Agent::Impl::MakeHello() const {
-  CARAVAN_ASSIGN_OR_RETURN(const HostPort coordinator,
-                           ParseHostPort(options_.coordinator));
+absl::StatusOr<v1::AgentReport> Agent::Impl::MakeHello(
+    const std::string& data_address) const {
   // Read anew for each dial: the secret may have been replaced.
   CARAVAN_ASSIGN_OR_RETURN(const std::string token,
                            ReadToken(options_.token_file));
-  CARAVAN_ASSIGN_OR_RETURN(const std::string data_address,
-                           FindDataAddress(coordinator));
-  const CpuInventory cpu = FindCpu();
   v1::AgentReport report;
   v1::AgentHello& hello = *report.mutable_hello();
   hello.set_token(token);
   hello.set_build_id(std::string(BuildId()));
   hello.set_node(options_.node);
-  hello.set_memory_bytes(cpu.memory_bytes);
   hello.set_incarnation(incarnation_);
   hello.set_data_address(data_address);
-  v1::Device& device = *hello.add_devices();
-  device.set_kind(options_.device);
-  device.set_name(cpu.name);
-  device.set_memory_bytes(cpu.memory_bytes);
-  device.set_num_cores(cpu.num_cores);
+  AddDevices(hello);
   return report;
+}
+
+void Agent::Impl::AddDevices(v1::AgentHello& hello) const {
+  const CpuInventory cpu = FindCpu();
+  hello.set_memory_bytes(cpu.memory_bytes);
+  if (options_.device != "cuda") {
+    v1::Device& device = *hello.add_devices();
+    device.set_kind(options_.device == "simulated" ? "simulated" : "cpu");
+    device.set_name(cpu.name);
+    device.set_memory_bytes(cpu.memory_bytes);
+    device.set_num_cores(cpu.num_cores);
+  }
+  hello.set_no_gpu_reason(gpus_.problem);
+  for (const Gpu& gpu : gpus_.gpus) {
+    v1::Device& device = *hello.add_devices();
+    device.set_kind("cuda");
+    device.set_name(gpu.name);
+    device.set_memory_bytes(gpu.memory_bytes);
+    device.set_uuid(gpu.uuid);
+    device.set_pci_address(gpu.pci_address);
+    device.set_compute_capability(gpu.compute_capability);
+    device.set_driver(gpus_.driver);
+    device.mutable_peers()->Assign(gpu.peers.begin(), gpu.peers.end());
+  }
 }
 
 bool Agent::Impl::WaitBeforeDial(absl::Duration backoff) {

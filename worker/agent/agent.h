@@ -19,10 +19,15 @@ struct AgentOptions {
   std::string node;  // empty: the host name
   // Allows a coordinator whose address is not loopback, in clear text.
   bool insecure = false;
-  std::string runtime_folder;   // empty: DefaultRuntimeFolder()
-  std::string device = "cpu";   // or "simulated"
+  std::string runtime_folder;  // empty: DefaultRuntimeFolder()
+  // "auto": cores and, where there are any, GPUs; or "cpu", "cuda" (GPUs only),
+  // "simulated".
+  std::string device = "auto";
   std::string caravan_program;  // runs `relay`; empty: this executable
-  std::string engine_program;   // empty: caravan-engine beside this executable
+  // Empty: caravan-engine, caravan-engine-cuda beside this executable, the
+  // latter if it is there.
+  std::string engine_program;
+  std::string cuda_engine_program;
   std::string mpirun = "mpirun";
   std::string daemon = "orted";
 };

@@ -41,13 +41,14 @@ int PrefixLength(absl::string_view netmask) {
   return length;
 }
 
-absl::StatusOr<std::string> WithPrefix(const sockaddr* local) {
+absl::StatusOr<DataAddress> WithInterface(const sockaddr* local) {
   const absl::string_view bytes = AddressBytes(local);
   char text[INET6_ADDRSTRLEN];
   if (bytes.empty() || inet_ntop(local->sa_family, bytes.data(), text,
                                  sizeof(text)) == nullptr) {
     return absl::UnavailableError("the local address is of no known family");
   }
+  DataAddress found;
   int prefix = static_cast<int>(bytes.size()) * 8;
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) == 0) {
@@ -55,11 +56,13 @@ absl::StatusOr<std::string> WithPrefix(const sockaddr* local) {
          entry = entry->ifa_next) {
       if (AddressBytes(entry->ifa_addr) == bytes) {
         prefix = PrefixLength(AddressBytes(entry->ifa_netmask));
+        found.interface = entry->ifa_name;
       }
     }
     freeifaddrs(list);
   }
-  return absl::StrCat(text, "/", prefix);
+  found.address = absl::StrCat(text, "/", prefix);
+  return found;
 }
 
 }  // namespace
@@ -97,7 +100,7 @@ bool IsLoopback(absl::string_view host) {
          std::memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
 }
 
-absl::StatusOr<std::string> FindDataAddress(const HostPort& coordinator) {
+absl::StatusOr<DataAddress> FindDataAddress(const HostPort& coordinator) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_DGRAM;  // connecting it sends nothing
   addrinfo* found = nullptr;
@@ -121,7 +124,7 @@ absl::StatusOr<std::string> FindDataAddress(const HostPort& coordinator) {
         connect(fd.get(), entry->ai_addr, entry->ai_addrlen) == 0 &&
         getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size) ==
             0) {
-      return WithPrefix(reinterpret_cast<const sockaddr*>(&local));
+      return WithInterface(reinterpret_cast<const sockaddr*>(&local));
     }
     last_error = errno;
   }

@@ -23,10 +23,15 @@ absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
 // 127.0.0.0/8, ::1.
 bool IsLoopback(absl::string_view host);
 
-// The local address from which the kernel would reach `coordinator`, with its
-// subnet's prefix length: "10.0.0.2/24". Sends nothing; may wait for the
-// resolver when the host is a name. kUnavailable when there is no way there.
-absl::StatusOr<std::string> FindDataAddress(const HostPort& coordinator);
+struct DataAddress {
+  std::string address;    // with its subnet's prefix length: "10.0.0.2/24"
+  std::string interface;  // "eth0"; empty when none has the address
+};
+
+// The local address from which the kernel would reach `coordinator`. Sends
+// nothing; may wait for the resolver when the host is a name. kUnavailable when
+// there is no way there.
+absl::StatusOr<DataAddress> FindDataAddress(const HostPort& coordinator);
 
 }  // namespace caravan::worker
 

@@ -25,8 +25,9 @@ std::string Variable(absl::string_view name, absl::string_view value) {
   return absl::StrCat(name, "=", value);
 }
 
-std::vector<std::string> DeviceVariable(const std::string& device) {
-  return {Variable(kDeviceVariable, device)};
+// MPI ranks compute on CPUs.
+std::vector<std::string> MpiVariables() {
+  return {Variable(kDeviceVariable, "cpu")};
 }
 
 }  // namespace
@@ -90,16 +91,36 @@ absl::Status Launcher::StartEngine(const v1::LaunchEngine& command) {
     return absl::InvalidArgumentError(
         absl::StrCat("a rank cannot be ", command.rank()));
   }
-  if (command.device() != "cpu" && command.device() != "simulated") {
+  const bool on_gpu = command.device() == "cuda";
+  const bool is_known =
+      on_gpu ? options_.has_cuda_engine
+             : command.device() == "cpu" || command.device() == "simulated";
+  if (!is_known) {
     return absl::UnimplementedError(absl::StrCat(
         "no engine for the device '", command.device(), "' on this node"));
   }
   CARAVAN_RETURN_IF_ERROR(Admit(key, "engine", command.rank()));
-  std::vector<std::string> variables = DeviceVariable(command.device());
+  std::vector<std::string> variables;
+  if (on_gpu) variables = GpuVariables(command);
+  variables.push_back(Variable(kDeviceVariable, command.device()));
   variables.push_back(Variable(kRankVariable, absl::StrCat(command.rank())));
   return Start({.epoch = key, .role = "engine", .rank = command.rank()},
-               absl::StrCat(folder_.programs(), "/", kEngineName), {},
-               std::move(variables));
+               absl::StrCat(folder_.programs(), "/",
+                            on_gpu ? kCudaEngineName : kEngineName),
+               {}, std::move(variables));
+}
+
+std::vector<std::string> Launcher::GpuVariables(
+    const v1::LaunchEngine& command) const {
+  return {Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
+          // "=": exactly this one, not all whose names begin so.
+          Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_interface_)),
+          // Would stand above what the engine says of its communicators.
+          Variable("NCCL_COMM_BLOCKING", "0"),
+          // A peer that is gone is known after seconds, not after a minute.
+          Variable("NCCL_SOCKET_RETRY_CNT", "8"),
+          // Its port is one for all jobs of a host.
+          Variable("NCCL_RAS_ENABLE", "0")};
 }
 
 absl::Status Launcher::StartMpi(const v1::LaunchMpi& command) {
@@ -121,7 +142,7 @@ absl::Status Launcher::StartMpi(const v1::LaunchMpi& command) {
                            MpirunArguments(launch));
   CARAVAN_RETURN_IF_ERROR(Admit(key, "mpirun", -1));
   return Start({.epoch = key, .role = "mpirun"}, options_.mpirun,
-               std::move(arguments), DeviceVariable(options_.device));
+               std::move(arguments), MpiVariables());
 }
 
 absl::Status Launcher::StartDaemon(const v1::StartDaemon& command) {
@@ -137,7 +158,7 @@ absl::Status Launcher::StartDaemon(const v1::StartDaemon& command) {
                               .shared_memory_folder = folders.shared_memory}));
   CARAVAN_RETURN_IF_ERROR(Admit(key, "daemon", -1));
   return Start({.epoch = key, .role = "daemon"}, options_.daemon,
-               std::move(arguments), DeviceVariable(options_.device));
+               std::move(arguments), MpiVariables());
 }
 
 void Launcher::Fence(const EpochKey& key) {
@@ -150,7 +171,8 @@ void Launcher::Fence(const EpochKey& key) {
   }
 }
 
-void Launcher::Reset() {
+void Launcher::Reset(std::string data_interface) {
+  data_interface_ = std::move(data_interface);
   fences_.clear();
   started_.clear();
 }

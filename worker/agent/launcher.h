@@ -35,10 +35,10 @@ class Launcher final {
     std::string token_file;
     std::string node;
     std::string host_name;
-    std::string device;  // of engines under MPI
     std::string incarnation;
     std::string mpirun;
     std::string daemon;
+    bool has_cuda_engine = false;
   };
 
   // `folder` and `processes` must outlive this.
@@ -53,8 +53,9 @@ class Launcher final {
   // From now on nothing of this replica with this epoch or an earlier one is
   // started.
   void Fence(const EpochKey& key);
-  // Forgets all that was started; a new membership begins.
-  void Reset();
+  // Forgets all that was started; a new membership begins, in which GPU engines
+  // talk through `data_interface` ("eth0").
+  void Reset(std::string data_interface);
 
   // What the living engines say in their pages. Starts to watch those that are
   // seen for the first time; `on_gone` is told of those that ended before.
@@ -69,6 +70,9 @@ class Launcher final {
   bool WatchEngine(const EngineProgressSnapshot& engine,
                    const std::function<void(ProcessExit)>& on_gone);
   std::string RelayCommand() const;
+  // What the GPU engine of this command needs to know before CUDA and NCCL are
+  // up.
+  std::vector<std::string> GpuVariables(const v1::LaunchEngine& command) const;
 
   const Options options_;
   RuntimeFolder& folder_;
@@ -80,6 +84,7 @@ class Launcher final {
     std::set<pid_t> engines;                      // seen in pages
   };
   std::map<EpochKey, Started> started_;
+  std::string data_interface_;
 };
 
 }  // namespace caravan::worker

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/engine_environment.h"
 #include "base/status_macros.h"
 
 namespace caravan::worker {

@@ -12,10 +12,6 @@
 
 namespace caravan::worker {
 
-// The one name of the engine binary on every node: it is looked up in the PATH
-// that each node's agent sets.
-inline constexpr char kEngineName[] = "caravan-engine";
-
 struct MpiLaunchHost {
   std::string node;
   int slots = 0;  // ranks on it, consecutive in the order of the hosts

@@ -48,6 +48,46 @@ TEST(PlaceRanksTest, OneNodeRunsAllRanksAndSharesItsCoresAndMemory) {
   }
 }
 
+Node MakeGpuNode(const std::string& name, int num_gpus) {
+  Node node = MakeNode(name, 8);
+  for (int i = 0; i < num_gpus; ++i) {
+    v1::Device gpu;
+    gpu.set_kind("cuda");
+    gpu.set_name("GPU");
+    gpu.set_uuid(name + std::to_string(i));
+    gpu.set_memory_bytes(int64_t{24} << 30);
+    node.devices.push_back(gpu);
+  }
+  return node;
+}
+
+std::vector<std::string> GpusOf(const std::vector<RankPlacement>& ranks) {
+  std::vector<std::string> uuids;
+  for (const RankPlacement& rank : ranks) uuids.push_back(rank.device_uuid);
+  return uuids;
+}
+
+TEST(PlaceRanksTest, EachRankHasAGpuAndFewNodesAreUsed) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::vector<RankPlacement> ranks,
+      PlaceRanks({MakeGpuNode("a", 1), MakeGpuNode("b", 2), MakeGpuNode("c", 0),
+                  MakeGpuNode("d", 2)},
+                 {.tp = 2, .pp = 2, .device = "cuda"}));
+  EXPECT_THAT(GpusOf(ranks), ElementsAre("b0", "b1", "d0", "d1"));
+  EXPECT_THAT(NodesOf(ranks), ElementsAre("b", "b", "d", "d"));
+  EXPECT_EQ(ranks[0].device.memory_bytes, int64_t{24} << 30);
+}
+
+TEST(PlaceRanksTest, TooFewGpusAreCountedByNode) {
+  Node without = MakeGpuNode("a", 0);
+  without.no_gpu_reason = "no NVIDIA driver";
+  EXPECT_THAT(
+      PlaceRanks({without, MakeGpuNode("b", 1)}, {.tp = 2, .device = "cuda"}),
+      StatusIs(absl::StatusCode::kFailedPrecondition,
+               "2 GPUs are needed, one for each rank: b has 1, a has 0 "
+               "(no NVIDIA driver)"));
+}
+
 TEST(PlaceRanksTest, MoreRanksThanCoresGetOneThreadEach) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       const std::vector<RankPlacement> ranks,
@@ -95,7 +135,7 @@ TEST(PlaceRanksTest, WhatCannotBePlacedIsRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(
       PlaceRanks({MakeNode("a", 1)}, {.device = "cuda"}).status(),
-      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("node a")));
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("a has 0")));
   EXPECT_THAT(PlaceRanks({MakeNode("a", 1)}, {.device = "simulated"}),
               testing::IsOk());
 }

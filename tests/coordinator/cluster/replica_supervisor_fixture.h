@@ -39,6 +39,7 @@ inline v1::EnginePlan Spread(const std::vector<Node>& nodes, int tp, int pp) {
     v1::RankPlan* rank = plan.add_ranks();
     rank->set_rank(static_cast<int>(i));
     rank->set_node(placement[i].device.node);
+    rank->set_device_uuid(absl::StrCat("GPU-", i));
   }
   return plan;
 }
@@ -119,6 +120,9 @@ class ReplicaSupervisorTest : public ::testing::Test {
     v1::EngineReport report = Report(rank);
     report.mutable_hello()->set_pid(100 + rank);
     report.mutable_hello()->set_node(supervisor_->ranks()[rank].node);
+    if (rank == 0 && device_ == "cuda") {
+      report.mutable_hello()->set_nccl_id("meet here");
+    }
     return supervisor_->OnEngineHello(report);
   }
 

@@ -65,6 +65,42 @@ TEST_F(ReplicaSupervisorTest, SimulatedEnginesNeedNoMpi) {
   EXPECT_EQ(wishes.agents[3].command.launch_engine().device(), "simulated");
 }
 
+TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndMeetByRankZerosId) {
+  device_ = "cuda";
+  Make(3, 1, 1);
+  Join("a");
+  const Wishes launched = Take();
+  ASSERT_THAT(launched.agents, SizeIs(3));
+  const v1::LaunchEngine& launch = launched.agents[1].command.launch_engine();
+  EXPECT_EQ(launch.device(), "cuda");
+  EXPECT_EQ(launch.device_uuid(), "GPU-1");
+
+  // Nobody gets a plan before the id is known.
+  CARAVAN_ASSERT_OK(Hello(2));
+  EXPECT_THAT(Take().engines, IsEmpty());
+  CARAVAN_ASSERT_OK(Hello(0));
+  Wishes plans = Take();
+  ASSERT_THAT(plans.engines, SizeIs(2));
+  EXPECT_EQ(plans.engines[0].rank, 0);
+  EXPECT_EQ(plans.engines[1].rank, 2);
+  CARAVAN_ASSERT_OK(Hello(1));
+  plans = Take();
+  ASSERT_THAT(plans.engines, SizeIs(1));
+  EXPECT_EQ(plans.engines[0].rank, 1);
+  EXPECT_EQ(plans.engines[0].command.plan().nccl_id(), "meet here");
+  EXPECT_EQ(supervisor_->state(), ReplicaState::kLoading);
+}
+
+TEST_F(ReplicaSupervisorTest, ARankZeroWithoutAnIdIsRefused) {
+  device_ = "cuda";
+  Make(2, 1, 1);
+  Join("a");
+  v1::EngineReport report = Report(0);
+  report.mutable_hello()->set_node("a");
+  EXPECT_THAT(supervisor_->OnEngineHello(report),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_F(ReplicaSupervisorTest, AStartedEpochWaitsForEveryRank) {
   Make(2, 1, 1);
   Join("a");

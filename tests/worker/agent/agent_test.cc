@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "absl/strings/str_split.h"
 #include "base/version.h"
 #include "tests/worker/agent/agent_fixture.h"
 #include "tests/worker/agent/fake_coordinator.h"
@@ -14,8 +15,10 @@ namespace {
 
 using ::caravan::testing::IsOk;
 using ::caravan::testing::StatusIs;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 
 class AgentTest : public AgentFixture {
@@ -24,11 +27,19 @@ class AgentTest : public AgentFixture {
   static v1::EngineProgress LaunchEngine(FakeCoordinator& coordinator,
                                          const std::string& node,
                                          uint64_t epoch) {
-    v1::AgentCommand command;
-    v1::LaunchEngine& launch = *command.mutable_launch_engine();
-    launch.set_replica(3);
+    v1::LaunchEngine launch;
     launch.set_epoch(epoch);
     launch.set_device("simulated");
+    return LaunchEngine(coordinator, node, launch);
+  }
+
+  static v1::EngineProgress LaunchEngine(FakeCoordinator& coordinator,
+                                         const std::string& node,
+                                         const v1::LaunchEngine& launch) {
+    const uint64_t epoch = launch.epoch();
+    v1::AgentCommand command;
+    *command.mutable_launch_engine() = launch;
+    command.mutable_launch_engine()->set_replica(3);
     coordinator.Send(node, command);
     v1::EngineProgress found;
     const auto report = coordinator.Await(node, [&](const v1::AgentReport& r) {
@@ -73,7 +84,66 @@ TEST_F(AgentTest, SaysWhoItIs) {
   EXPECT_EQ(hello.devices(0).kind(), "cpu");
   EXPECT_GT(hello.devices(0).num_cores(), 0);
   EXPECT_GT(hello.devices(0).memory_bytes(), 1 << 20);
+  EXPECT_THAT(hello.no_gpu_reason(), HasSubstr("no caravan-engine-cuda"));
   EXPECT_THAT(agent->Stop(), IsOk());
+}
+
+TEST_F(AgentTest, TellsOfItsGpus) {
+  FakeCoordinator coordinator({});
+  AgentOptions options = Options(coordinator.address(), "node-a");
+  options.cuda_engine_program = TEST_ENGINE;
+  auto agent = StartAgent(options);
+  const auto report = coordinator.Await(
+      "node-a", [](const v1::AgentReport& r) { return r.has_hello(); });
+  ASSERT_TRUE(report.has_value());
+  const v1::AgentHello& hello = report->hello();
+  ASSERT_THAT(hello.devices(), SizeIs(3));
+  EXPECT_EQ(hello.devices(0).kind(), "cpu");
+  const v1::Device& gpu = hello.devices(2);
+  EXPECT_EQ(gpu.kind(), "cuda");
+  EXPECT_EQ(gpu.uuid(), "GPU-2");
+  EXPECT_EQ(gpu.name(), "Test GPU");
+  EXPECT_EQ(gpu.pci_address(), "0000:02:00.0");
+  EXPECT_EQ(gpu.compute_capability(), "9.0");
+  EXPECT_EQ(gpu.driver(), "13.0");
+  EXPECT_EQ(gpu.memory_bytes(), int64_t{80} << 30);
+  EXPECT_THAT(gpu.peers(), ElementsAre("GPU-1"));
+  EXPECT_THAT(hello.no_gpu_reason(), IsEmpty());
+}
+
+TEST_F(AgentTest, AGpuEngineSeesItsGpuAndItsInterface) {
+  FakeCoordinator coordinator({});
+  AgentOptions options = Options(coordinator.address(), "node-a");
+  options.cuda_engine_program = TEST_ENGINE;
+  options.device = "cuda";
+  auto agent = StartAgent(options);
+  ASSERT_TRUE(coordinator.AwaitHello("node-a"));
+  v1::LaunchEngine launch;
+  launch.set_epoch(1);
+  launch.set_device("cuda");
+  launch.set_device_uuid("GPU-2");
+  const v1::EngineProgress engine = LaunchEngine(coordinator, "node-a", launch);
+  const absl::StatusOr<std::string> environment =
+      ReadSmallFile(absl::StrCat("/proc/", engine.pid(), "/environ"), 1 << 20);
+  CARAVAN_ASSERT_OK(environment);
+  const std::vector<std::string> variables = absl::StrSplit(*environment, '\0');
+  EXPECT_THAT(
+      variables,
+      IsSupersetOf({"CUDA_VISIBLE_DEVICES=GPU-2", "NCCL_SOCKET_IFNAME==lo",
+                    "NCCL_COMM_BLOCKING=0", "CARAVAN_DEVICE=cuda"}));
+  std::error_code error;
+  EXPECT_EQ(std::filesystem::read_symlink(
+                absl::StrCat("/proc/", engine.pid(), "/exe"), error),
+            TEST_ENGINE);
+}
+
+TEST_F(AgentTest, WithoutAGpuItSaysWhyWhereOneIsWanted) {
+  AgentOptions options = Options("127.0.0.1:1", "node-a");
+  options.device = "cuda";
+  options.cuda_engine_program = "/bin/false";
+  EXPECT_THAT(Agent::Create(options, RealClock()),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("/bin/false --devices exited with code 1")));
 }
 
 TEST_F(AgentTest, DialsUntilTheCoordinatorIsThere) {

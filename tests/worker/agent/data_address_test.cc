@@ -7,7 +7,6 @@
 namespace caravan::worker {
 namespace {
 
-using ::caravan::testing::IsOkAndHolds;
 using ::caravan::testing::StatusIs;
 
 TEST(ParseHostPortTest, ReadsNamesAndAddresses) {
@@ -49,8 +48,10 @@ TEST(IsLoopbackTest, GoesByTheSpelling) {
 }
 
 TEST(FindDataAddressTest, IsTheOwnEndOfTheRoute) {
-  EXPECT_THAT(FindDataAddress({"127.0.0.1", 7000}),
-              IsOkAndHolds("127.0.0.1/8"));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const DataAddress found,
+                               FindDataAddress({"127.0.0.1", 7000}));
+  EXPECT_EQ(found.address, "127.0.0.1/8");
+  EXPECT_EQ(found.interface, "lo");
   EXPECT_THAT(FindDataAddress({"not a host name", 7000}),
               StatusIs(absl::StatusCode::kUnavailable));
 }

@@ -1,11 +1,13 @@
 // Stands for the engine in the agent's tests: writes a progress page as its
 // environment says, prints one line, and stays until it is killed, or ends at
-// once with code 7 when the page cannot be written.
+// once with code 7 when the page cannot be written. For --devices it tells of
+// two GPUs.
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "absl/strings/numbers.h"
@@ -23,7 +25,18 @@ uint64_t Number(const char* variable) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--devices") == 0) {
+    std::puts(
+        "{\"driver\": \"13.0\", \"problem\": \"\", \"devices\": ["
+        "{\"uuid\": \"GPU-1\", \"name\": \"Test GPU\", \"pci_address\": "
+        "\"0000:01:00.0\", \"compute_capability\": \"9.0\", "
+        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-2\"]},"
+        "{\"uuid\": \"GPU-2\", \"name\": \"Test GPU\", \"pci_address\": "
+        "\"0000:02:00.0\", \"compute_capability\": \"9.0\", "
+        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-1\"]}]}");
+    return 0;
+  }
   const char* folder = std::getenv(caravan::kProgressFolderVariable);
   if (folder == nullptr) return 7;
   const auto page = caravan::ProgressWriter::Create(

@@ -196,16 +196,17 @@ absl::Status RunStages(World& world, int tp) {
   for (int step = 0; step < 5; ++step) {
     const size_t bytes = 1000 + 50000 * step;
     std::vector<std::byte> activations = MessageOf(tp_rank, step, bytes);
+    const Tensor tensor = {activations.data(), DType::kFloat32, 1,
+                           static_cast<int64_t>(bytes / sizeof(float))};
     if (stage > 0) {
       std::fill(activations.begin(), activations.end(), std::byte{});
-      CARAVAN_RETURN_IF_ERROR(
-          pp_group->Recv(absl::MakeSpan(activations), stage - 1));
+      CARAVAN_RETURN_IF_ERROR(pp_group->RecvTensor(tensor, stage - 1));
     }
     std::vector<float> values = AddendsOfRank(world.rank(), 3000);
     CARAVAN_RETURN_IF_ERROR(ReduceFloats(*tp_group, values));
     CARAVAN_RETURN_IF_ERROR(ExpectSameBits(values, SumOfRanks(row, 3000)));
     if (stage + 1 < stages) {
-      CARAVAN_RETURN_IF_ERROR(pp_group->Send(activations, stage + 1));
+      CARAVAN_RETURN_IF_ERROR(pp_group->SendTensor(tensor, stage + 1));
     } else {
       CARAVAN_CASE_EXPECT(activations == MessageOf(tp_rank, step, bytes),
                           " step=", step);

@@ -1,6 +1,5 @@
 #include "worker/comm/communicator.h"
 
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,9 +7,6 @@
 
 namespace caravan::worker {
 namespace {
-
-// What one message may hold everywhere: MPI counts with int.
-constexpr size_t kMaxMessageBytes = std::numeric_limits<int>::max();
 
 absl::Status CheckBytes(absl::Span<const std::byte> data) {
   if (data.size() > kMaxMessageBytes) {
@@ -24,21 +20,28 @@ absl::Status CheckBytes(absl::Span<const std::byte> data) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTensor(const Tensor& tensor) {
+  const int64_t most =
+      static_cast<int64_t>(kMaxMessageBytes) / ByteSize(tensor.dtype);
+  if (tensor.rows < 0 || tensor.cols < 0 ||
+      (tensor.cols > 0 && tensor.rows > most / tensor.cols)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a tensor of a bad shape: rows=", tensor.rows,
+                     " cols=", tensor.cols, " most values=", most));
+  }
+  if (tensor.data == nullptr && tensor.count() > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a tensor without memory: rows=", tensor.rows, " cols=", tensor.cols));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<absl::Span<float>> AddendsOf(const Tensor& tensor) {
   if (tensor.dtype != DType::kFloat32) {
     return absl::InvalidArgumentError(absl::StrCat(
         "all-reduce adds float32 only: dtype=", Name(tensor.dtype)));
   }
-  constexpr int64_t most = kMaxMessageBytes / sizeof(float);
-  if (tensor.rows < 0 || tensor.cols < 0 ||
-      (tensor.cols > 0 && tensor.rows > most / tensor.cols)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("all-reduce of a bad shape: rows=", tensor.rows,
-                     " cols=", tensor.cols, " most values=", most));
-  }
-  if (tensor.data == nullptr && tensor.count() > 0) {
-    return absl::InvalidArgumentError("all-reduce of a tensor without memory");
-  }
+  if (absl::Status status = CheckTensor(tensor); !status.ok()) return status;
   return absl::MakeSpan(tensor.floats(), static_cast<size_t>(tensor.count()));
 }
 
@@ -79,6 +82,22 @@ absl::Status Communicator::Recv(absl::Span<std::byte> out, int peer) {
   absl::Status status = CheckPeer(peer);
   if (status.ok()) status = CheckBytes(out);
   if (status.ok()) status = DoRecv(out, peer);
+  return Finish(status);
+}
+
+absl::Status Communicator::SendTensor(const Tensor& tensor, int peer) {
+  if (absl::Status status = CheckWhole(); !status.ok()) return status;
+  absl::Status status = CheckPeer(peer);
+  if (status.ok()) status = CheckTensor(tensor);
+  if (status.ok()) status = DoSendTensor(tensor, peer);
+  return Finish(status);
+}
+
+absl::Status Communicator::RecvTensor(const Tensor& tensor, int peer) {
+  if (absl::Status status = CheckWhole(); !status.ok()) return status;
+  absl::Status status = CheckPeer(peer);
+  if (status.ok()) status = CheckTensor(tensor);
+  if (status.ok()) status = DoRecvTensor(tensor, peer);
   return Finish(status);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@
 
 namespace caravan::worker {
 
+// What one message may hold everywhere: MPI counts with int.
+inline constexpr size_t kMaxMessageBytes = std::numeric_limits<int>::max();
+
 // Every rank of the group calls the same methods in the same order with equal
 // counts and types; Send and Recv pair up between two ranks. Calls come from
 // one thread; only Abort() may be called from any. Every call ends within the
@@ -24,6 +28,11 @@ namespace caravan::worker {
 // the group: all later calls return kAborted and the object is only good for
 // deletion. Misuse (kInvalidArgument) breaks the group too: the ranks no longer
 // agree on what comes next.
+//
+// Tensors lie in the memory of the device for which the World was made, and
+// operations on them take their place among those of its Backend: what was
+// enqueued before is seen by them, and what is enqueued afterwards sees what
+// they did. Bytes are the host's, and are there when the call returns.
 //
 // AllReduceSum adds in float32, in order of ranks, whatever the count: its bits
 // depend on nothing but the addends. All ranks get the same bits.
@@ -51,6 +60,11 @@ class Communicator {
   // is kInternal.
   absl::Status Recv(absl::Span<std::byte> out, int peer);
 
+  // The same for a tensor in the device's memory, of at most kMaxMessageBytes.
+  // Like with like: what SendTensor sends, only RecvTensor takes.
+  absl::Status SendTensor(const Tensor& tensor, int peer);
+  absl::Status RecvTensor(const Tensor& tensor, int peer);
+
   // Makes the pending call and all later ones return kAborted with the text of
   // `reason`. Any thread; the first reason wins.
   virtual void Abort(const absl::Status& reason) = 0;
@@ -69,6 +83,8 @@ class Communicator {
                                    absl::Span<std::byte> all) = 0;
   virtual absl::Status DoSend(absl::Span<const std::byte> data, int peer) = 0;
   virtual absl::Status DoRecv(absl::Span<std::byte> out, int peer) = 0;
+  virtual absl::Status DoSendTensor(const Tensor& tensor, int peer) = 0;
+  virtual absl::Status DoRecvTensor(const Tensor& tensor, int peer) = 0;
 };
 
 struct GroupOptions {

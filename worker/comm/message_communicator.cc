@@ -21,6 +21,11 @@ absl::Span<const std::byte> BytesOf(absl::Span<const float> values) {
           values.size() * sizeof(float)};
 }
 
+absl::Span<std::byte> HostBytes(const Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.data),
+          static_cast<size_t>(tensor.bytes())};
+}
+
 // The part of `values` that `rank` adds; whole cache lines, perhaps empty.
 absl::Span<float> ChunkOf(absl::Span<float> values, int rank, int size) {
   const int64_t count = static_cast<int64_t>(values.size());
@@ -139,6 +144,14 @@ absl::Status MessageCommunicator::DoRecv(absl::Span<std::byte> out, int peer) {
       transport_->Receive(Channel::kPointToPoint, call, {expected}));
   if (!out.empty()) std::memcpy(out.data(), received[0]->data(), out.size());
   return absl::OkStatus();
+}
+
+absl::Status MessageCommunicator::DoSendTensor(const Tensor& tensor, int peer) {
+  return DoSend(HostBytes(tensor), peer);
+}
+
+absl::Status MessageCommunicator::DoRecvTensor(const Tensor& tensor, int peer) {
+  return DoRecv(HostBytes(tensor), peer);
 }
 
 }  // namespace caravan::worker

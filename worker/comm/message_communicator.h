@@ -29,6 +29,9 @@ class MessageCommunicator final : public Communicator {
                            absl::Span<std::byte> all) override;
   absl::Status DoSend(absl::Span<const std::byte> data, int peer) override;
   absl::Status DoRecv(absl::Span<std::byte> out, int peer) override;
+  // The device is the CPU: its memory is the host's.
+  absl::Status DoSendTensor(const Tensor& tensor, int peer) override;
+  absl::Status DoRecvTensor(const Tensor& tensor, int peer) override;
 
   absl::Status ReduceWhole(const Call& call, absl::Span<float> inout);
   absl::Status ReduceByChunks(const Call& call, absl::Span<float> inout);

@@ -25,8 +25,10 @@ constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
 
 class Engine {
  public:
-  explicit Engine(const EngineEnvironment& environment)
-      : environment_(environment), client_(environment.coordinator) {}
+  Engine(const EngineEnvironment& environment, Platform& platform)
+      : environment_(environment),
+        platform_(platform),
+        client_(environment.coordinator) {}
 
   absl::Status Run() {
     const absl::Status status = Live();
@@ -38,7 +40,7 @@ class Engine {
  private:
   absl::Status Live() {
     CARAVAN_RETURN_IF_ERROR(OpenProgress());
-    SayHello();
+    CARAVAN_RETURN_IF_ERROR(SayHello());
     CARAVAN_ASSIGN_OR_RETURN(v1::EngineCommand first,
                              Next(absl::Now() + kPlanDeadline));
     if (!first.has_plan()) {
@@ -48,6 +50,7 @@ class Engine {
     const ExecutorFactory factory{
         .plan = &plan,
         .rank = environment_.rank,
+        .platform = &platform_,
         .device = environment_.device,
         .under_mpi = environment_.under_mpi,
         .progress = progress_.get(),
@@ -110,14 +113,19 @@ class Engine {
     return absl::OkStatus();
   }
 
-  void SayHello() {
+  absl::Status SayHello() {
     v1::EngineReport report = NewReport();
     v1::EngineHello* hello = report.mutable_hello();
     hello->set_token(environment_.token);
     hello->set_build_id(std::string(BuildId()));
     hello->set_node(environment_.node);
     hello->set_pid(getpid());
+    if (environment_.rank == 0) {
+      CARAVAN_ASSIGN_OR_RETURN(std::string id, platform_.MakeMeetingId());
+      hello->set_nccl_id(std::move(id));
+    }
     client_.Send(std::move(report));
+    return absl::OkStatus();
   }
 
   // At most ten reports a second.
@@ -160,6 +168,7 @@ class Engine {
   }
 
   const EngineEnvironment& environment_;
+  Platform& platform_;
   ControlClient client_;
   std::unique_ptr<ProgressWriter> progress_;
   absl::Time next_load_report_ = absl::InfinitePast();
@@ -169,8 +178,9 @@ class Engine {
 
 }  // namespace
 
-absl::Status RunEngine(const EngineEnvironment& environment) {
-  return Engine(environment).Run();
+absl::Status RunEngine(const EngineEnvironment& environment,
+                       Platform& platform) {
+  return Engine(environment, platform).Run();
 }
 
 }  // namespace caravan::worker

@@ -4,12 +4,14 @@
 
 #include "absl/status/status.h"
 #include "worker/engine/environment.h"
+#include "worker/engine/platform.h"
 
 namespace caravan::worker {
 
 // Blocks for the engine's life. OK: the coordinator said stop. An error has
 // been reported to the coordinator as EngineFailure if the stream still lived.
-absl::Status RunEngine(const EngineEnvironment& environment);
+absl::Status RunEngine(const EngineEnvironment& environment,
+                       Platform& platform);
 
 }  // namespace caravan::worker
 

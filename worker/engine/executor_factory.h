@@ -14,6 +14,7 @@
 #include "partition/model/model_source.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
+#include "worker/engine/platform.h"
 #include "worker/engine/step_executor.h"
 
 namespace caravan::worker {
@@ -30,7 +31,8 @@ struct RunningExecutor {
 struct ExecutorFactory {
   const v1::EnginePlan* plan = nullptr;
   int rank = 0;
-  std::string device;  // "cpu" or "simulated"
+  Platform* platform = nullptr;
+  std::string device;  // the platform's, or "simulated"
   bool under_mpi = false;
   ProgressWriter* progress = nullptr;  // may be null
   std::function<void(int64_t loaded, int64_t total)> on_load_progress;
@@ -42,8 +44,6 @@ struct ExecutorFactory {
 
  private:
   absl::Status OpenSource(RunningExecutor* running) const;
-  absl::Status JoinWorld(RunningExecutor* running) const;
-  absl::Status CreateBackend(RunningExecutor* running) const;
 };
 
 }  // namespace caravan::worker

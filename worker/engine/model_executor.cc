@@ -17,10 +17,6 @@ absl::Span<const std::byte> AsBytes(const std::vector<T>& values) {
                              values.size() * sizeof(T));
 }
 
-absl::Span<std::byte> HostBytes(const Tensor& tensor) {
-  return absl::MakeSpan(static_cast<std::byte*>(tensor.data), tensor.bytes());
-}
-
 void OnWait(void* progress) { static_cast<ProgressWriter*>(progress)->Tick(); }
 
 }  // namespace
@@ -120,9 +116,8 @@ absl::StatusOr<v1::StepResult> ModelExecutor::Execute(const v1::Step& step) {
     return result;
   }
   SetPhase(EnginePhase::kSend);
-  CARAVAN_RETURN_IF_ERROR(options_.backend->Synchronize());
-  CARAVAN_RETURN_IF_ERROR(pipeline_group_->Send(
-      HostBytes(decoder_->Hidden(batch.batch.num_rows)), stage_ + 1));
+  CARAVAN_RETURN_IF_ERROR(pipeline_group_->SendTensor(
+      decoder_->Hidden(batch.batch.num_rows), stage_ + 1));
   return result;
 }
 
@@ -134,8 +129,8 @@ absl::Status ModelExecutor::FillHidden(const v1::Step& step,
     return decoder_->Embed(ids);
   }
   SetPhase(EnginePhase::kReceive);
-  return pipeline_group_->Recv(
-      HostBytes(decoder_->Hidden(batch.batch.num_rows)), stage_ - 1);
+  return pipeline_group_->RecvTensor(decoder_->Hidden(batch.batch.num_rows),
+                                     stage_ - 1);
 }
 
 absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(

@@ -39,6 +39,12 @@ class NotingCommunicator final : public Communicator {
   absl::Status DoRecv(absl::Span<std::byte> out, int) override {
     return Note("receive", out.size());
   }
+  absl::Status DoSendTensor(const Tensor& tensor, int) override {
+    return Note("send tensor", tensor.count());
+  }
+  absl::Status DoRecvTensor(const Tensor& tensor, int) override {
+    return Note("receive tensor", tensor.count());
+  }
   absl::Status Note(const std::string& call, size_t size) {
     calls.push_back(call + " " + std::to_string(size));
     return answer;
@@ -55,8 +61,11 @@ TEST(CommunicatorTest, PassesOnWhatIsRight) {
   CARAVAN_EXPECT_OK(group.AllGather(span.subspan(0, 2), span));
   CARAVAN_EXPECT_OK(group.Send(span, 0));
   CARAVAN_EXPECT_OK(group.Recv({}, 2));
-  EXPECT_THAT(group.calls, ElementsAre("reduce 6", "reduce 0", "gather 2",
-                                       "send 6", "receive 0"));
+  CARAVAN_EXPECT_OK(group.SendTensor({values, DType::kFloat32, 2, 3}, 0));
+  CARAVAN_EXPECT_OK(group.RecvTensor({bytes, DType::kBFloat16, 1, 3}, 2));
+  EXPECT_THAT(group.calls,
+              ElementsAre("reduce 6", "reduce 0", "gather 2", "send 6",
+                          "receive 0", "send tensor 6", "receive tensor 3"));
 }
 
 TEST(CommunicatorTest, AnErrorBreaksTheGroup) {
@@ -70,6 +79,8 @@ TEST(CommunicatorTest, AnErrorBreaksTheGroup) {
   EXPECT_THAT(group.Recv({}, 7), broken);
   EXPECT_THAT(group.AllReduceSum({}), broken);
   EXPECT_THAT(group.AllGather({}, {}), broken);
+  EXPECT_THAT(group.SendTensor({}, 0), broken);
+  EXPECT_THAT(group.RecvTensor({}, 0), broken);
   EXPECT_THAT(group.calls, ElementsAre("send 0"));
 }
 
@@ -81,6 +92,22 @@ TEST(CommunicatorTest, MessagesBeyondMpisCountsAreRefused) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("bytes=2147483648")));
   EXPECT_THAT(group.calls, ElementsAre());
+}
+
+TEST(CommunicatorTest, TensorsThatCannotBeAreRefused) {
+  float values[6] = {};
+  for (const Tensor& tensor :
+       {Tensor{nullptr, DType::kFloat32, 2, 3},
+        Tensor{values, DType::kFloat32, -1, 3},
+        Tensor{values, DType::kBFloat16, int64_t{1} << 40, 1 << 20}}) {
+    EXPECT_THAT(NotingCommunicator().SendTensor(tensor, 0),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(NotingCommunicator().RecvTensor(tensor, 0),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_THAT(
+      NotingCommunicator().SendTensor({}, 1),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no such peer")));
 }
 
 }  // namespace

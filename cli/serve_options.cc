@@ -21,10 +21,11 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
                  "Stages that the layers are divided among; also -pp")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--device", options.device,
-                 "What engines compute on: cpu, or simulated (they compute "
-                 "nothing, for tests)")
-      ->check(CLI::IsMember({"cpu", "simulated"}))
+  app.add_option(
+         "--device", options.device,
+         "What engines compute on: cpu, cuda (a GPU each), or simulated "
+         "(they compute nothing, for tests)")
+      ->check(CLI::IsMember({"cpu", "cuda", "simulated"}))
       ->capture_default_str();
   app.add_option("--cpu-threads", options.cpu_threads,
                  "Threads of each engine (default: its share of the cores)")

@@ -3,11 +3,15 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "cli/http_client.h"
@@ -42,19 +46,34 @@ int64_t Number(const Json& json, const char* key) {
   return json.at(key).get<int64_t>();
 }
 
+// "2 x NVIDIA H100 (80.0 GiB), 1 x ...", or "-".
+std::string Gpus(const Json& devices) {
+  std::map<std::string, int> counts;
+  for (const Json& device : devices) {
+    if (Text(device, "kind") != "cuda") continue;
+    ++counts[absl::StrCat(Text(device, "name"), " (",
+                          GiB(Number(device, "memory_bytes")), ")")];
+  }
+  std::vector<std::string> kinds;
+  for (const auto& [kind, count] : counts) {
+    kinds.push_back(absl::StrCat(count, " x ", kind));
+  }
+  return kinds.empty() ? "-" : absl::StrJoin(kinds, ", ");
+}
+
 void AppendNodes(const Json& nodes, std::string* out) {
   absl::StrAppendFormat(out,
                         "\nNODE                 ADDRESS            CORES"
-                        "     MEMORY\n");
+                        "     MEMORY  GPUS\n");
   for (const Json& node : nodes) {
     int64_t cores = 0;
-    int64_t memory = 0;
     for (const Json& device : node.at("devices")) {
       cores += Number(device, "cores");
-      memory += Number(device, "memory_bytes");
     }
-    absl::StrAppendFormat(out, "%-20s %-18s %5d %10s\n", Text(node, "name"),
-                          Text(node, "data_address"), cores, GiB(memory));
+    absl::StrAppendFormat(out, "%-20s %-18s %5d %10s  %s\n", Text(node, "name"),
+                          Text(node, "data_address"), cores,
+                          GiB(Number(node, "memory_bytes")),
+                          Gpus(node.at("devices")));
   }
 }
 

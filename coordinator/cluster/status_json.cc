@@ -14,18 +14,31 @@ Json RangeJson(const v1::Range& range) {
 
 std::string ToString(absl::string_view text) { return std::string(text); }
 
+Json DeviceJson(const v1::Device& device) {
+  Json json = {{"kind", device.kind()},
+               {"name", device.name()},
+               {"cores", device.num_cores()},
+               {"memory_bytes", device.memory_bytes()}};
+  if (device.kind() == "cuda") {
+    json["uuid"] = device.uuid();
+    json["pci_address"] = device.pci_address();
+    json["compute_capability"] = device.compute_capability();
+    json["driver"] = device.driver();
+    json["peers"] = device.peers();
+  }
+  return json;
+}
+
 Json NodeJson(const Node& node) {
   Json devices = Json::array();
   for (const v1::Device& device : node.devices) {
-    devices.push_back({{"kind", device.kind()},
-                       {"name", device.name()},
-                       {"cores", device.num_cores()},
-                       {"memory_bytes", device.memory_bytes()}});
+    devices.push_back(DeviceJson(device));
   }
   return {{"name", node.name},
           {"data_address", node.data_address},
           {"memory_bytes", node.memory_bytes},
-          {"devices", std::move(devices)}};
+          {"devices", std::move(devices)},
+          {"no_gpu_reason", node.no_gpu_reason}};
 }
 
 Json RankJson(const v1::RankPlan& plan, const RankState& state) {
@@ -33,6 +46,7 @@ Json RankJson(const v1::RankPlan& plan, const RankState& state) {
           {"stage", plan.stage()},
           {"tp_rank", plan.tp_rank()},
           {"node", plan.node()},
+          {"device_uuid", plan.device_uuid()},
           {"pid", state.pid},
           {"layers", RangeJson(plan.layers())},
           {"heads", RangeJson(plan.heads())},

@@ -26,6 +26,13 @@ TEST(FormatStatusTest, ShowsWhatTheServerSays) {
   coordinator::Node node;
   node.name = "node-a";
   node.data_address = "10.0.0.2/24";
+  for (int i = 0; i < 2; ++i) {
+    v1::Device gpu;
+    gpu.set_kind("cuda");
+    gpu.set_name("NVIDIA L4");
+    gpu.set_memory_bytes(int64_t{24} << 30);
+    node.devices.push_back(gpu);
+  }
   view.nodes.push_back(node);
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       const std::string text,
@@ -35,6 +42,7 @@ TEST(FormatStatusTest, ShowsWhatTheServerSays) {
   EXPECT_THAT(text, HasSubstr("Replica 0: running, epoch 2, tp 1 x pp 1"));
   EXPECT_THAT(text, HasSubstr("Last failure: replica 0 epoch 1 ended"));
   EXPECT_THAT(text, HasSubstr("10.0.0.2/24"));
+  EXPECT_THAT(text, HasSubstr("2 x NVIDIA L4 (24.00 GiB)"));
   EXPECT_THAT(text, HasSubstr("0-21"));
   EXPECT_THAT(text, HasSubstr("3 running, 0 waiting; cache blocks: 0 of 40"));
 }

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "worker/agent/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

@@ -18,7 +18,7 @@
 #include "worker/agent/epoch_key.h"
 #include "worker/agent/last_words.h"
 #include "worker/agent/spawner.h"
-#include "worker/agent/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

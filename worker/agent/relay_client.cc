@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "worker/agent/relay_message.h"
-#include "worker/agent/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

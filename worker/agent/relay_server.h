@@ -16,7 +16,7 @@
 #include "absl/time/time.h"
 #include "worker/agent/daemon_arguments.h"
 #include "worker/agent/epoch_key.h"
-#include "worker/agent/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

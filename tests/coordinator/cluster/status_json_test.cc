@@ -29,6 +29,10 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   device.set_kind("cpu");
   device.set_num_cores(8);
   node.devices.push_back(device);
+  device.set_kind("cuda");
+  device.set_uuid("GPU-1");
+  device.add_peers("GPU-2");
+  node.devices.push_back(device);
   view.nodes.push_back(node);
 
   const Json json = Json::parse(StatusJson(
@@ -36,6 +40,9 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   EXPECT_EQ(json["model"], "tiny");
   EXPECT_EQ(json["ready"], true);
   EXPECT_EQ(json["nodes"][0]["devices"][0]["cores"], 8);
+  EXPECT_EQ(json["nodes"][0]["devices"][0].count("uuid"), 0);
+  EXPECT_EQ(json["nodes"][0]["devices"][1]["uuid"], "GPU-1");
+  EXPECT_EQ(json["nodes"][0]["devices"][1]["peers"], Json::array({"GPU-2"}));
   const Json& replica = json["replicas"][0];
   EXPECT_EQ(replica["state"], "running");
   EXPECT_EQ(replica["epoch"], 3);

@@ -1,14 +1,13 @@
 #include "worker/comm/mpi/mpi_world.h"
 
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "worker/comm/group_check.h"
+#include "worker/comm/group_meeting.h"
 #include "worker/comm/message_communicator.h"
 #include "worker/comm/mpi/mpi_transport.h"
 
@@ -17,48 +16,6 @@ namespace {
 
 // MPI promises tags up to 32767.
 constexpr int kMostGroupsOfTwoRanks = 32767 / 2;
-
-// FNV-1a: the same in every process, as abseil's hashes are not.
-uint64_t HashOf(const GroupOptions& options) {
-  const std::string text =
-      absl::StrCat(options.name, "|", absl::StrJoin(options.world_ranks, ","));
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  }
-  return hash;
-}
-
-// Exchanges the hash of the options with all members: makes the connections and
-// shows whether all mean the same group.
-absl::Status Meet(Transport& transport, absl::Duration timeout) {
-  const GroupOptions& options = transport.waiter().options();
-  std::byte mine[sizeof(uint64_t)];
-  const uint64_t hash = HashOf(options);
-  std::memcpy(mine, &hash, sizeof(hash));
-  std::vector<int> peers;
-  std::vector<ExpectedMessage> expected;
-  for (int peer = 0; peer < transport.size(); ++peer) {
-    if (peer == transport.rank()) continue;
-    peers.push_back(peer);
-    expected.push_back({peer, sizeof(mine)});
-  }
-  CARAVAN_RETURN_IF_ERROR(transport.Send(Channel::kCollective, peers, mine));
-  CARAVAN_ASSIGN_OR_RETURN(
-      const std::vector<SharedBuffer> hashes,
-      transport.Receive(Channel::kCollective,
-                        transport.waiter().Begin("group creation", timeout),
-                        expected));
-  for (size_t i = 0; i < peers.size(); ++i) {
-    if (std::memcmp(hashes[i]->data(), mine, sizeof(mine)) != 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("members mean different groups: group=", options.name,
-                       " members=", absl::StrJoin(options.world_ranks, ","),
-                       " rank=", transport.rank(), " peer=", peers[i]));
-    }
-  }
-  return absl::OkStatus();
-}
 
 class MpiWorld final : public World {
  public:
@@ -96,7 +53,7 @@ class MpiWorld final : public World {
     for (const int member : options.world_ranks) ++groups_with_[member];
     auto transport = std::make_unique<MpiTransport>(thread_, std::move(members),
                                                     mine, options);
-    CARAVAN_RETURN_IF_ERROR(Meet(*transport, options_.init_timeout));
+    CARAVAN_RETURN_IF_ERROR(MeetMembers(*transport, options_.init_timeout));
     return std::make_unique<MessageCommunicator>(std::move(transport));
   }
 

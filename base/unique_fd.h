@@ -1,12 +1,12 @@
 // Owns a file descriptor.
-#ifndef CARAVAN_WORKER_AGENT_UNIQUE_FD_H_
-#define CARAVAN_WORKER_AGENT_UNIQUE_FD_H_
+#ifndef CARAVAN_BASE_UNIQUE_FD_H_
+#define CARAVAN_BASE_UNIQUE_FD_H_
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace caravan::worker {
+namespace caravan {
 
 class UniqueFd final {
  public:
@@ -33,6 +33,6 @@ class UniqueFd final {
   int fd_ = -1;
 };
 
-}  // namespace caravan::worker
+}  // namespace caravan
 
-#endif  // CARAVAN_WORKER_AGENT_UNIQUE_FD_H_
+#endif  // CARAVAN_BASE_UNIQUE_FD_H_

@@ -22,6 +22,9 @@ inline constexpr char kEpochVariable[] = "CARAVAN_EPOCH";
 inline constexpr char kRankVariable[] = "CARAVAN_RANK";
 // "cpu", "cuda" or "simulated".
 inline constexpr char kDeviceVariable[] = "CARAVAN_DEVICE";
+// Address of this node at which other ranks can dial the engine; only where
+// they do.
+inline constexpr char kDataAddressVariable[] = "CARAVAN_DATA_ADDRESS";
 // Folder of this epoch's progress pages, one file per process:
 // "<pid>.progress".
 inline constexpr char kProgressFolderVariable[] = "CARAVAN_PROGRESS_FOLDER";

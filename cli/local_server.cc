@@ -265,6 +265,7 @@ absl::Status LocalServer::Impl::StartCluster() {
   cluster.clock = &RealClock();
   cluster.first_seconds_per_row = coordinator::SlowSecondsPerRow(planner_.spec);
   cluster.supervisor.device = options_.device;
+  cluster.supervisor.draw_secret = &coordinator::DrawToken;
   cluster.supervisor.num_nodes = std::max(1, options_.nodes);
   // With nodes of their own, somebody may repair one; alone, the user waits.
   cluster.supervisor.max_start_failures = options_.nodes == 0 ? 3 : 0;

@@ -197,6 +197,11 @@ void ReplicaSupervisor::TryLaunch() {
   if (!plan.ok()) return OnPlanFailed(plan.status());
   last_plan_error_.clear();
   plan_ = *std::move(plan);
+  if (MeetsAtEndpoints()) {
+    absl::StatusOr<std::string> secret = options_.draw_secret();
+    if (!secret.ok()) return OnPlanFailed(secret.status());
+    plan_.set_meeting_secret(*std::move(secret));
+  }
   ++epoch_;
   plan_.set_replica(options_.replica);
   plan_.set_epoch(epoch_);
@@ -233,7 +238,7 @@ void ReplicaSupervisor::SendLaunch() {
                      .code = subnets.status().code(),
                      .reason = std::string(subnets.status().message())});
   }
-  if (MeetsByNccl()) return SendLaunchEngines();
+  if (MeetsAtEndpoints()) return SendLaunchEngines();
   SendLaunchMpi(*subnets);
 }
 
@@ -288,22 +293,21 @@ absl::Status ReplicaSupervisor::OnEngineHello(const v1::EngineReport& report) {
                      " is not being started; the coordinator is at epoch ",
                      epoch_, ", ", Name(state_)));
   }
-  if (MeetsByNccl() && report.rank() == 0 && report.hello().nccl_id().empty()) {
-    return absl::InvalidArgumentError(
-        "rank 0 of GPU ranks must say by what id they meet");
+  if (MeetsAtEndpoints() && report.hello().endpoint().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rank ", report.rank(), " does not say where the others can dial it"));
   }
   const absl::Status status =
       ranks_.OnHello(report.rank(), report.hello(), clock_->Now());
   if (!status.ok()) return status;
-  if (!MeetsByNccl()) {
+  if (!MeetsAtEndpoints()) {
     SendPlan(report.rank());
-  } else if (report.rank() != 0) {
-    if (!plan_.nccl_id().empty()) SendPlan(report.rank());
   } else {
-    // Until now nobody knew how to meet.
-    plan_.set_nccl_id(report.hello().nccl_id());
-    for (int rank = 0; rank < plan_.ranks_size(); ++rank) {
-      if (ranks_[rank].pid != 0) SendPlan(rank);
+    plan_.mutable_ranks(report.rank())->set_endpoint(report.hello().endpoint());
+    // Nobody can dial whoever is not there yet.
+    for (int rank = 0; ranks_.AllGreeted() && rank < plan_.ranks_size();
+         ++rank) {
+      SendPlan(rank);
     }
   }
   if (state_ == ReplicaState::kLaunching && ranks_.AllGreeted()) {
@@ -312,7 +316,7 @@ absl::Status ReplicaSupervisor::OnEngineHello(const v1::EngineReport& report) {
   return absl::OkStatus();
 }
 
-bool ReplicaSupervisor::MeetsByNccl() const {
+bool ReplicaSupervisor::MeetsAtEndpoints() const {
   return options_.device == "cuda" && plan_.ranks_size() > 1;
 }
 

@@ -72,6 +72,8 @@ struct SupervisorOptions {
   // replica are filled in here.
   std::function<absl::StatusOr<v1::EnginePlan>(const std::vector<Node>&)> plan;
   std::string device = "cpu";
+  // A secret for each epoch, by which its ranks know each other.
+  std::function<absl::StatusOr<std::string>()> draw_secret;
   int num_nodes = 1;  // that must have joined before the first epoch
   // Give up when the first epoch has failed so often; 0: never.
   int max_start_failures = 0;
@@ -146,8 +148,8 @@ class ReplicaSupervisor final {
   std::vector<Node> PlannedNodes() const;
   void SendLaunchEngines();
   void SendLaunchMpi(const std::vector<std::string>& subnets);
-  // Whether the plan waits for the id that rank 0's engine has made.
-  bool MeetsByNccl() const;
+  // Whether plans wait until it is known where each rank can be dialed.
+  bool MeetsAtEndpoints() const;
   void SendPlan(int rank);
 
   void OnProcessExited(absl::string_view node, const v1::ProcessExited& exited);

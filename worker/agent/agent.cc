@@ -233,7 +233,7 @@ Membership::End Agent::Impl::Attend() {
   if (!data.ok()) return {.status = data.status()};
   absl::StatusOr<v1::AgentReport> hello = MakeHello(data->address);
   if (!hello.ok()) return {.status = hello.status()};
-  launcher_->Reset(data->interface);
+  launcher_->Reset(*data);
   Membership membership(options_.coordinator, ++dial_, options_.node,
                         {.clock = clock_,
                          .events = events_,

@@ -112,9 +112,11 @@ absl::Status Launcher::StartEngine(const v1::LaunchEngine& command) {
 
 std::vector<std::string> Launcher::GpuVariables(
     const v1::LaunchEngine& command) const {
-  return {Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
+  const absl::string_view address = data_.address;
+  return {Variable(kDataAddressVariable, address.substr(0, address.find('/'))),
+          Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
           // "=": exactly this one, not all whose names begin so.
-          Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_interface_)),
+          Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_.interface)),
           // Would stand above what the engine says of its communicators.
           Variable("NCCL_COMM_BLOCKING", "0"),
           // A peer that is gone is known after seconds, not after a minute.
@@ -171,8 +173,8 @@ void Launcher::Fence(const EpochKey& key) {
   }
 }
 
-void Launcher::Reset(std::string data_interface) {
-  data_interface_ = std::move(data_interface);
+void Launcher::Reset(DataAddress data) {
+  data_ = std::move(data);
   fences_.clear();
   started_.clear();
 }

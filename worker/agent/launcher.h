@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "base/progress_page.h"
+#include "worker/agent/data_address.h"
 #include "worker/agent/epoch_key.h"
 #include "worker/agent/process_table.h"
 #include "worker/agent/runtime_folder.h"
@@ -54,8 +55,8 @@ class Launcher final {
   // started.
   void Fence(const EpochKey& key);
   // Forgets all that was started; a new membership begins, in which GPU engines
-  // talk through `data_interface` ("eth0").
-  void Reset(std::string data_interface);
+  // are dialed at the address and talk through the interface of `data`.
+  void Reset(DataAddress data);
 
   // What the living engines say in their pages. Starts to watch those that are
   // seen for the first time; `on_gone` is told of those that ended before.
@@ -84,7 +85,7 @@ class Launcher final {
     std::set<pid_t> engines;                      // seen in pages
   };
   std::map<EpochKey, Started> started_;
-  std::string data_interface_;
+  DataAddress data_;
 };
 
 }  // namespace caravan::worker

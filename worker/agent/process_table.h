@@ -15,10 +15,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "base/unique_fd.h"
 #include "worker/agent/epoch_key.h"
 #include "worker/agent/last_words.h"
 #include "worker/agent/spawner.h"
-#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "worker/agent/relay_message.h"
 #include "base/unique_fd.h"
+#include "worker/agent/relay_message.h"
 
 namespace caravan::worker {
 

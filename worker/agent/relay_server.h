@@ -14,9 +14,9 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/unique_fd.h"
 #include "worker/agent/daemon_arguments.h"
 #include "worker/agent/epoch_key.h"
-#include "base/unique_fd.h"
 
 namespace caravan::worker {
 

@@ -10,8 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "worker/agent/epoch_key.h"
 #include "base/unique_fd.h"
+#include "worker/agent/epoch_key.h"
 
 namespace caravan::worker {
 

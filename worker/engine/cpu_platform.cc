@@ -38,7 +38,9 @@ class CpuPlatform final : public Platform {
   absl::string_view device() const override { return "cpu"; }
 
   // mpirun has told every rank.
-  absl::StatusOr<std::string> MakeMeetingId() override { return std::string(); }
+  absl::StatusOr<std::string> OpenEndpoint(const std::string&) override {
+    return std::string();
+  }
 
   absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
       const RankSetup& setup) override {

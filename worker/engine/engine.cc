@@ -120,10 +120,9 @@ class Engine {
     hello->set_build_id(std::string(BuildId()));
     hello->set_node(environment_.node);
     hello->set_pid(getpid());
-    if (environment_.rank == 0) {
-      CARAVAN_ASSIGN_OR_RETURN(std::string id, platform_.MakeMeetingId());
-      hello->set_nccl_id(std::move(id));
-    }
+    CARAVAN_ASSIGN_OR_RETURN(std::string endpoint,
+                             platform_.OpenEndpoint(environment_.data_address));
+    hello->set_endpoint(std::move(endpoint));
     client_.Send(std::move(report));
     return absl::OkStatus();
   }

@@ -76,6 +76,7 @@ absl::StatusOr<EngineEnvironment> ReadEnvironment() {
       result.rank, RequiredNumber<int>(result.under_mpi ? "OMPI_COMM_WORLD_RANK"
                                                         : kRankVariable));
   CARAVAN_ASSIGN_OR_RETURN(result.device, Required(kDeviceVariable));
+  result.data_address = Optional(kDataAddressVariable);
   result.progress_folder = Optional(kProgressFolderVariable);
   if (!Optional(kAgentPidVariable).empty()) {
     CARAVAN_ASSIGN_OR_RETURN(result.agent_pid,

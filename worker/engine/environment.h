@@ -18,6 +18,7 @@ struct EngineEnvironment {
   int rank = 0;
   bool under_mpi = false;
   std::string device;           // "cpu" or "simulated"
+  std::string data_address;     // empty: nobody dials this rank
   std::string progress_folder;  // empty: no page
   int64_t agent_pid = 0;        // 0: nobody to follow into death
 };

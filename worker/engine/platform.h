@@ -21,7 +21,7 @@ struct RankSetup {
 };
 
 // One per binary, for its whole life; one thread. The order of calls:
-// MakeMeetingId before the plan is known, then CreateBackend, then JoinWorld.
+// OpenEndpoint before the plan is known, then CreateBackend, then JoinWorld.
 class Platform {
  public:
   virtual ~Platform() = default;
@@ -29,9 +29,10 @@ class Platform {
   // Of the plan's ranks, as agents and users say it: "cpu".
   virtual absl::string_view device() const = 0;
 
-  // What rank 0 tells all others so that they can meet; empty where they need
-  // no telling.
-  virtual absl::StatusOr<std::string> MakeMeetingId() = 0;
+  // Where the other ranks can dial this one from now on, at `address` of its
+  // node; empty where ranks meet otherwise.
+  virtual absl::StatusOr<std::string> OpenEndpoint(
+      const std::string& address) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
       const RankSetup& setup) = 0;

@@ -83,6 +83,9 @@ class ReplicaSupervisorTest : public ::testing::Test {
     options.num_nodes = num_nodes;
     options.max_start_failures = max_start_failures_;
     options.device = device_;
+    options.draw_secret = [this]() -> absl::StatusOr<std::string> {
+      return absl::StrCat("secret ", ++num_secrets_);
+    };
     options.plan =
         [this, tp,
          pp](const std::vector<Node>& nodes) -> absl::StatusOr<v1::EnginePlan> {
@@ -120,8 +123,8 @@ class ReplicaSupervisorTest : public ::testing::Test {
     v1::EngineReport report = Report(rank);
     report.mutable_hello()->set_pid(100 + rank);
     report.mutable_hello()->set_node(supervisor_->ranks()[rank].node);
-    if (rank == 0 && device_ == "cuda") {
-      report.mutable_hello()->set_nccl_id("meet here");
+    if (device_ == "cuda") {
+      report.mutable_hello()->set_endpoint(absl::StrCat("10.0.0.1:", rank));
     }
     return supervisor_->OnEngineHello(report);
   }
@@ -186,6 +189,7 @@ class ReplicaSupervisorTest : public ::testing::Test {
   testing::FakeClock clock_;
   std::string device_ = "cpu";
   int max_start_failures_ = 0;
+  int num_secrets_ = 0;
   absl::Status plan_status_;
   std::unique_ptr<ReplicaSupervisor> supervisor_;
 };

@@ -65,7 +65,7 @@ TEST_F(ReplicaSupervisorTest, SimulatedEnginesNeedNoMpi) {
   EXPECT_EQ(wishes.agents[3].command.launch_engine().device(), "simulated");
 }
 
-TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndMeetByRankZerosId) {
+TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndDialEachOther) {
   device_ = "cuda";
   Make(3, 1, 1);
   Join("a");
@@ -75,30 +75,31 @@ TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndMeetByRankZerosId) {
   EXPECT_EQ(launch.device(), "cuda");
   EXPECT_EQ(launch.device_uuid(), "GPU-1");
 
-  // Nobody gets a plan before the id is known.
+  // Nobody gets a plan before it is known where all are.
   CARAVAN_ASSERT_OK(Hello(2));
-  EXPECT_THAT(Take().engines, IsEmpty());
   CARAVAN_ASSERT_OK(Hello(0));
-  Wishes plans = Take();
-  ASSERT_THAT(plans.engines, SizeIs(2));
-  EXPECT_EQ(plans.engines[0].rank, 0);
-  EXPECT_EQ(plans.engines[1].rank, 2);
+  EXPECT_THAT(Take().engines, IsEmpty());
   CARAVAN_ASSERT_OK(Hello(1));
-  plans = Take();
-  ASSERT_THAT(plans.engines, SizeIs(1));
-  EXPECT_EQ(plans.engines[0].rank, 1);
-  EXPECT_EQ(plans.engines[0].command.plan().nccl_id(), "meet here");
+  const Wishes plans = Take();
+  ASSERT_THAT(plans.engines, SizeIs(3));
+  for (int rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(plans.engines[rank].rank, rank);
+    const v1::EnginePlan& plan = plans.engines[rank].command.plan();
+    EXPECT_EQ(plan.meeting_secret(), "secret 1");
+    EXPECT_EQ(plan.ranks(2).endpoint(), "10.0.0.1:2");
+  }
   EXPECT_EQ(supervisor_->state(), ReplicaState::kLoading);
 }
 
-TEST_F(ReplicaSupervisorTest, ARankZeroWithoutAnIdIsRefused) {
+TEST_F(ReplicaSupervisorTest, AGpuRankThatCannotBeDialedIsRefused) {
   device_ = "cuda";
   Make(2, 1, 1);
   Join("a");
-  v1::EngineReport report = Report(0);
+  v1::EngineReport report = Report(1);
   report.mutable_hello()->set_node("a");
-  EXPECT_THAT(supervisor_->OnEngineHello(report),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(
+      supervisor_->OnEngineHello(report),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("rank 1")));
 }
 
 TEST_F(ReplicaSupervisorTest, AStartedEpochWaitsForEveryRank) {

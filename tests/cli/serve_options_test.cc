@@ -92,7 +92,7 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   EXPECT_TRUE(options.skip_tokenizer_init);
   for (const char* line :
        {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --quantization q5",
-        "m --max-num-seqs 0", "m --device cuda", "m --seed -1"}) {
+        "m --max-num-seqs 0", "m --device tpu", "m --seed -1"}) {
     ServeOptions others;
     CLI::App other;
     AddModelOptions(other, others);

@@ -181,9 +181,8 @@ absl::Status Agent::Impl::LookForGpus() {
     return absl::OkStatus();
   }
   if (options_.cuda_engine_program.empty()) {
-    gpus_.problem = absl::StrCat("there is no ", kCudaEngineName,
-                                 " beside its agent: build Caravan where the "
-                                 "CUDA toolkit is installed");
+    gpus_.problem =
+        absl::StrCat("no ", kCudaEngineName, " lies beside its agent");
   } else {
     CARAVAN_RETURN_IF_ERROR(
         folder_->Link(options_.cuda_engine_program, kCudaEngineName));

@@ -7,13 +7,20 @@
 #include <cmath>
 #include <cstdint>
 
+// For kernels too.
+#ifdef __CUDACC__
+#define CARAVAN_HOST_DEVICE __host__ __device__
+#else
+#define CARAVAN_HOST_DEVICE
+#endif
+
 namespace caravan::worker {
 
 // 64 random bits for one (seed, position, token): SplitMix64's finalizer
 // (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014)
 // over a counter made of all three, applied twice. Counter-based: nothing is
 // stored, so a replayed sequence draws what it would have drawn.
-inline uint64_t MixBits(uint64_t x) {
+CARAVAN_HOST_DEVICE inline uint64_t MixBits(uint64_t x) {
   x ^= x >> 30;
   x *= 0xbf58476d1ce4e5b9u;
   x ^= x >> 27;
@@ -21,7 +28,8 @@ inline uint64_t MixBits(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-inline uint64_t RandomBits(uint64_t seed, int64_t position, int32_t id) {
+CARAVAN_HOST_DEVICE inline uint64_t RandomBits(uint64_t seed, int64_t position,
+                                               int32_t id) {
   const uint64_t stream = MixBits(
       seed + 0x9e3779b97f4a7c15u * (static_cast<uint64_t>(position) + 1));
   return MixBits(stream +
@@ -30,7 +38,8 @@ inline uint64_t RandomBits(uint64_t seed, int64_t position, int32_t id) {
 
 // Standard Gumbel noise: the arg max over tokens of logit / temperature + noise
 // is distributed as softmax(logit / temperature) (Gumbel-max trick).
-inline float GumbelNoise(uint64_t seed, int64_t position, int32_t id) {
+CARAVAN_HOST_DEVICE inline float GumbelNoise(uint64_t seed, int64_t position,
+                                             int32_t id) {
   // 53 bits in (0, 1): never 0 and never 1.
   const double uniform =
       (static_cast<double>(RandomBits(seed, position, id) >> 11) + 0.5) *
@@ -44,8 +53,9 @@ inline float GumbelNoise(uint64_t seed, int64_t position, int32_t id) {
 // vocabulary is sharded.
 inline constexpr double kMassUnit = 1099511627776.0;  // 2^40
 
-inline uint64_t ProbabilityMass(float logit, float reference,
-                                float temperature) {
+CARAVAN_HOST_DEVICE inline uint64_t ProbabilityMass(float logit,
+                                                    float reference,
+                                                    float temperature) {
   const double exponent =
       (static_cast<double>(logit) - reference) / temperature;
   return static_cast<uint64_t>(std::exp(exponent) * kMassUnit);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/backend/candidate_order.h"
 #include "worker/backend/cpu/attention_operations.h"
 #include "worker/backend/cpu/huge_memory.h"
 #include "worker/backend/cpu/kernel_choice.h"

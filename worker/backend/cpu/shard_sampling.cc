@@ -7,33 +7,13 @@
 #include <limits>
 #include <utility>
 
+#include "worker/backend/candidate_order.h"
 #include "worker/backend/sampling.h"
 
 namespace caravan::worker {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// A candidate as a number: the larger, the earlier. NaN has no place in the
-// order of floats and is put where minus infinity is.
-using Key = uint64_t;
-
-uint32_t OrderedBits(float value) {
-  if (std::isnan(value)) value = -kInfinity;
-  if (value == 0) value = 0;  // -0 is no less than 0
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-}
-
-// Among equal values the lower id (or index) is the larger key.
-Key KeyOf(float value, int64_t id) {
-  return (Key{OrderedBits(value)} << 32) | (~static_cast<uint32_t>(id));
-}
-int64_t IdOf(Key key) { return static_cast<uint32_t>(~key); }
-
-bool Before(const Candidate& a, const Candidate& b) {
-  return KeyOf(a.value, a.id) > KeyOf(b.value, b.id);
-}
 
 float NumberOr(float value, float instead) {
   return std::isnan(value) ? instead : value;
@@ -49,11 +29,11 @@ std::vector<Candidate> FindTop(const cpu::Kernels& kernels,
   std::vector<Candidate> top;
   if (wanted == 0) return top;
   const int64_t room = std::min(count, 4 * wanted + 64);
-  std::vector<Key> best;
+  std::vector<CandidateKey> best;
   best.reserve(room);
   const auto keep_best = [&] {
     std::nth_element(best.begin(), best.begin() + (wanted - 1), best.end(),
-                     std::greater<Key>());
+                     std::greater<CandidateKey>());
     if (static_cast<int64_t>(best.size()) > wanted) best.resize(wanted);
   };
   const float* logits = piece.logits.data();
@@ -69,9 +49,9 @@ std::vector<Candidate> FindTop(const cpu::Kernels& kernels,
     threshold = NumberOr(logits[IdOf(best.back())], -kInfinity);
   }
   keep_best();
-  std::sort(best.begin(), best.end(), std::greater<Key>());
+  std::sort(best.begin(), best.end(), std::greater<CandidateKey>());
   top.reserve(wanted);
-  for (Key key : best) {
+  for (CandidateKey key : best) {
     top.push_back(
         {static_cast<int32_t>(piece.first_id + IdOf(key)), logits[IdOf(key)]});
   }
@@ -126,22 +106,6 @@ ShardCandidates FindCandidates(const cpu::Kernels& kernels,
     }
   }
   return result;
-}
-
-ShardCandidates MergeCandidates(absl::Span<const ShardCandidates> pieces,
-                                const CandidateRequest& request) {
-  ShardCandidates merged;
-  for (const ShardCandidates& piece : pieces) {
-    merged.top.insert(merged.top.end(), piece.top.begin(), piece.top.end());
-    if (piece.winner.id >= 0 &&
-        (merged.winner.id < 0 || Before(piece.winner, merged.winner))) {
-      merged.winner = piece.winner;
-    }
-  }
-  std::sort(merged.top.begin(), merged.top.end(), Before);
-  const size_t wanted = static_cast<size_t>(std::max(request.num_top, 0));
-  if (merged.top.size() > wanted) merged.top.resize(wanted);
-  return merged;
 }
 
 uint64_t SumMasses(const cpu::Kernels& kernels, absl::Span<const float> logits,

@@ -24,10 +24,6 @@ ShardCandidates FindCandidates(const cpu::Kernels& kernels,
                                const LogitPiece& piece,
                                const CandidateRequest& request);
 
-// Of the neighbouring pieces of one row, in any division, the same result.
-ShardCandidates MergeCandidates(absl::Span<const ShardCandidates> pieces,
-                                const CandidateRequest& request);
-
 uint64_t SumMasses(const cpu::Kernels& kernels, absl::Span<const float> logits,
                    const MassRequest& request);
 

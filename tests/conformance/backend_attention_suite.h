@@ -35,7 +35,7 @@ struct AttentionModel {
   }
 
   static constexpr int64_t kHidden = 44;
-  static constexpr int64_t kPositions = 200;
+  static constexpr int64_t kPositions = 640;
   static constexpr float kEpsilon = 1e-5f;
 
   AttentionShape shape;
@@ -212,6 +212,7 @@ TEST_P(BackendAttention, IsSoftmaxOverCachedPositions) {
       AttentionModel(3, {0, 0, 0, 0, 1, 2, 2, 2, 2}, 64),
       AttentionModel(1, {0, 0, 0, 0, 0, 0, 0, 0}, 80),
       AttentionModel(2, {1, 0, 1}, 128),
+      AttentionModel(1, std::vector<int>(16, 0), 256),
       AttentionModel(1, std::vector<int>(35, 0), 10)};
   for (const AttentionModel& model : models) {
     SCOPED_TRACE(::testing::Message() << "heads=" << model.shape.num_heads
@@ -247,6 +248,31 @@ TEST_P(BackendAttention, BitsDoNotDependOnChunks) {
     DeviceAttention other(*backend_, model);
     EXPECT_THAT(RunChunks(other, x, chunks, ScatteredBlocks(10, 33)),
                 SameBitsAs(expected))
+        << "chunks=" << ::testing::PrintToString(chunks);
+  }
+}
+
+// Longer than what any backend attends to in one go.
+TEST_P(BackendAttention, LongContexts) {
+  const AttentionModel model(2, {0, 1, 0}, 64);
+  constexpr int64_t kRows = 560;
+  const HostMatrix x = RandomMatrix(kRows, AttentionModel::kHidden, 29);
+  const std::vector<int32_t> blocks = ScatteredBlocks(35, 11);
+  DeviceAttention whole(*backend_, model);
+  const HostMatrix out = RunChunks(whole, x, {kRows}, blocks);
+  const ExactAttention exact(model, x);
+  for (int64_t row : {0, 15, 255, 256, 257, 300, 511, 512, 559}) {
+    const std::vector<double> expected = exact.Row(row);
+    for (int64_t i = 0; i < out.cols; ++i) {
+      ASSERT_NEAR(out.At(row, i), expected[i], 2e-5)
+          << "row=" << row << " i=" << i;
+    }
+  }
+  for (const std::vector<int64_t>& chunks :
+       {std::vector<int64_t>{255, 1, 1, 303}, {513, 47}, {100, 400, 59, 1}}) {
+    DeviceAttention other(*backend_, model);
+    EXPECT_THAT(RunChunks(other, x, chunks, ScatteredBlocks(35, 3)),
+                SameBitsAs(out))
         << "chunks=" << ::testing::PrintToString(chunks);
   }
 }

@@ -15,7 +15,7 @@ TEST_P(BackendMemory, InfoSaysWhatItIs) {
   const DeviceInfo info = backend_->Info();
   EXPECT_FALSE(info.name.empty());
   EXPECT_FALSE(info.instruction_set.empty());
-  EXPECT_EQ(info.num_threads, 2);
+  EXPECT_GE(info.num_threads, 1);
 }
 
 TEST_P(BackendMemory, BuffersBeginWithZeros) {

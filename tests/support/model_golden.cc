@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/status_macros.h"
 
 namespace caravan::testing {
@@ -24,8 +26,9 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 // Compares the rows of this shard's logits as they come with the golden's.
 class LogitsCheck {
  public:
-  LogitsCheck(const ModelGolden& golden, const v1::RankPlan& rank)
-      : golden_(golden), begin_(rank.vocabulary().begin()) {
+  LogitsCheck(const ModelGolden& golden, const v1::RankPlan& rank,
+              worker::Backend& backend)
+      : golden_(golden), begin_(rank.vocabulary().begin()), backend_(backend) {
     for (float value : golden.logits) {
       largest_ = std::max(largest_, std::abs(value));
     }
@@ -33,13 +36,18 @@ class LogitsCheck {
 
   void Compare(const Tensor& logits) {
     if (next_row_ == golden_.num_logit_rows) return;
+    std::vector<float> row(logits.cols, NAN);
+    const absl::Status copied = backend_.CopyOut(
+        logits.Rows(0, 1),
+        absl::MakeSpan(reinterpret_cast<std::byte*>(row.data()),
+                       row.size() * sizeof(float)));
+    if (!copied.ok()) worst_ = INFINITY;
     const float* expected =
         golden_.logits.data() + next_row_ * golden_.vocab_size + begin_;
     for (int64_t i = 0; i < logits.cols; ++i) {
-      const double error =
-          std::abs(static_cast<double>(logits.floats()[i]) - expected[i]);
+      const double error = std::abs(static_cast<double>(row[i]) - expected[i]);
       worst_ = std::max(worst_, error / largest_);
-      if (std::isnan(logits.floats()[i])) worst_ = INFINITY;
+      if (std::isnan(row[i])) worst_ = INFINITY;
     }
     ++next_row_;
   }
@@ -60,6 +68,7 @@ class LogitsCheck {
  private:
   const ModelGolden& golden_;
   const int64_t begin_;
+  worker::Backend& backend_;
   float largest_ = 0;
   double worst_ = 0;
   int64_t next_row_ = 0;
@@ -132,8 +141,9 @@ std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk) {
 }
 
 absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
+                         worker::Backend& backend,
                          worker::ModelExecutor& executor) {
-  LogitsCheck check(golden, rank);
+  LogitsCheck check(golden, rank, backend);
   const bool last_stage = executor.sampler() != nullptr;
   if (last_stage) {
     executor.sampler()->SetObserver(

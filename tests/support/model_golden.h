@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "caravan/v1/plan.pb.h"
 #include "caravan/v1/step.pb.h"
+#include "worker/backend/backend.h"
 #include "worker/engine/model_executor.h"
 
 namespace caravan::testing {
@@ -41,9 +42,11 @@ inline constexpr double kLogitTolerance = 2e-4;
 // of a group execute them.
 std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk);
 
-// Runs the steps on one rank. On ranks of the last stage checks this shard's
-// logits and the tokens; kDataLoss says what differs.
+// Runs the steps on one rank, whose executor uses the backend. On ranks of the
+// last stage checks this shard's logits and the tokens; kDataLoss says what
+// differs.
 absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
+                         worker::Backend& backend,
                          worker::ModelExecutor& executor);
 
 }  // namespace caravan::testing

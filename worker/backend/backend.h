@@ -22,7 +22,7 @@ namespace caravan::worker {
 struct DeviceInfo {
   std::string name;
   std::string instruction_set;
-  int num_threads = 0;
+  int num_threads = 0;  // of the host
 };
 
 // Memory of a device. Zeroed when it is made, freed with it.

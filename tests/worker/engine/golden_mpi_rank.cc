@@ -40,9 +40,9 @@ absl::Status RunModel(const std::string& golden_folder,
                                                   .source = source.get(),
                                                   .backend = backend.get(),
                                                   .world = &world}));
-  return Annotate(
-      testing::CheckGolden(golden, plan.ranks(world.rank()), *executor),
-      golden_folder);
+  return Annotate(testing::CheckGolden(golden, plan.ranks(world.rank()),
+                                       *backend, *executor),
+                  golden_folder);
 }
 
 absl::Status Run(int argc, char** argv) {

@@ -41,7 +41,7 @@ absl::Status RunRank(const ModelGolden& golden, const v1::EnginePlan& plan,
                              .backend = backend->get(),
                              .world = world});
   if (!executor.ok()) return executor.status();
-  return CheckGolden(golden, plan.ranks(world->rank()), **executor);
+  return CheckGolden(golden, plan.ranks(world->rank()), **backend, **executor);
 }
 
 // Runs all ranks as threads; each checks its shard.

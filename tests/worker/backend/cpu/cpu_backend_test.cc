@@ -29,6 +29,12 @@ TEST(CpuBackend, RefusesImpossibleThreads) {
   }
 }
 
+TEST(CpuBackend, HasTheThreadsAskedFor) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(auto backend,
+                               CreateCpuBackend({.num_threads = 2}));
+  EXPECT_EQ(backend->Info().num_threads, 2);
+}
+
 // What the architecture needs of engines on unlike machines.
 TEST(CpuBackend, Avx2AndAvx512GiveTheSameBits) {
   if (!CanRun(InstructionSet::kAvx512)) {

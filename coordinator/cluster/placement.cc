@@ -67,13 +67,10 @@ std::vector<NodeGpus> FindGpus(const std::vector<Node>& nodes) {
       if (device.kind() == "cuda") entry.gpus.push_back(&device);
     }
   }
-  std::sort(found.begin(), found.end(),
-            [](const NodeGpus& a, const NodeGpus& b) {
-              if (a.gpus.size() != b.gpus.size()) {
-                return a.gpus.size() > b.gpus.size();
-              }
-              return a.node->name < b.node->name;
-            });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const NodeGpus& a, const NodeGpus& b) {
+                     return a.gpus.size() > b.gpus.size();
+                   });
   return found;
 }
 

@@ -1,0 +1,92 @@
+#include "worker/backend/cuda/staging.h"
+
+#include <cstring>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+class StagingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(context_, DeviceContext::Create({}));
+  }
+  std::vector<int> Read(const int* device, size_t count) {
+    std::vector<int> values(count);
+    EXPECT_EQ(cudaMemcpyAsync(values.data(), device, count * sizeof(int),
+                              cudaMemcpyDeviceToHost, context_->stream()),
+              cudaSuccess);
+    CARAVAN_EXPECT_OK(context_->Wait());
+    return values;
+  }
+
+  std::unique_ptr<DeviceContext> context_;
+};
+
+TEST_F(StagingTest, BringsBytesThereAndBack) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto staging,
+                               StagingBuffer::Create(*context_, 8));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const DeviceMemory memory,
+                               DeviceMemory::Create(8));
+  for (int i = 0; i < 3; ++i) {
+    const int values[2] = {i, i + 100};
+    CARAVAN_ASSERT_OK_AND_ASSIGN(std::byte* const to, staging->Free());
+    std::memcpy(to, values, sizeof(values));
+    CARAVAN_ASSERT_OK(staging->CopyTo(memory.data(), sizeof(values)));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(std::byte* const again, staging->Free());
+    std::memset(again, 0xff, sizeof(values));
+    CARAVAN_ASSERT_OK(staging->CopyFrom(memory.data(), sizeof(values)));
+    EXPECT_EQ(std::memcmp(again, values, sizeof(values)), 0);
+  }
+}
+
+TEST_F(StagingTest, MemoryIsOfItsSizeOrRefused) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const DeviceMemory memory,
+                               DeviceMemory::Create(100));
+  EXPECT_EQ(memory.bytes(), 100);
+  EXPECT_THAT(DeviceMemory::Create(-1),
+              testing::StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(PinnedMemory::Create(-1),
+              testing::StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(DeviceMemory::Create(int64_t{1} << 50),
+              testing::StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+// Versions follow one another in the stream: each is what work enqueued after
+// it sees, though the host has gone on.
+TEST_F(StagingTest, TablesKeepTheirVersions) {
+  DeviceTable table(*context_);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const DeviceMemory seen,
+                               DeviceMemory::Create(10 * sizeof(int)));
+  for (int i = 0; i < 10; ++i) {
+    const std::vector<int> values = {i * 7};
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const int* const uploaded,
+        table.UploadArray(absl::MakeConstSpan(values)));
+    ASSERT_EQ(cudaMemcpyAsync(seen.As<int>() + i, uploaded, sizeof(int),
+                              cudaMemcpyDeviceToDevice, context_->stream()),
+              cudaSuccess);
+  }
+  EXPECT_EQ(Read(seen.As<int>(), 10),
+            (std::vector<int>{0, 7, 14, 21, 28, 35, 42, 49, 56, 63}));
+}
+
+TEST_F(StagingTest, TablesGrow) {
+  DeviceTable table(*context_);
+  for (const size_t count : {0, 1, 1024, 1025, 100000, 3}) {
+    std::vector<int> values(count);
+    for (size_t i = 0; i < count; ++i) values[i] = static_cast<int>(i * 3);
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const int* const uploaded,
+        table.UploadArray(absl::MakeConstSpan(values)));
+    if (count > 0) {
+      EXPECT_EQ(Read(uploaded, count), values);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace caravan::worker::cuda

@@ -1,0 +1,173 @@
+#include "worker/backend/cuda/attention_operations.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/checked_math.h"
+#include "base/status_macros.h"
+#include "worker/backend/cuda/attention.h"
+#include "worker/backend/cuda/cuda_status.h"
+#include "worker/backend/cuda/rotate.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+constexpr int64_t kFloatBytes = sizeof(float);
+
+const CudaKvCache& CacheOf(const AttentionLayer& layer) {
+  CARAVAN_CHECK(layer.shape != nullptr && layer.cache != nullptr);
+  const auto* cache = dynamic_cast<const CudaKvCache*>(layer.cache);
+  CARAVAN_CHECK(cache != nullptr);
+  const AttentionShape& shape = *layer.shape;
+  CARAVAN_CHECK(shape.num_kv_heads == cache->shape().num_kv_heads);
+  CARAVAN_CHECK(shape.head_dim == cache->shape().head_dim);
+  CARAVAN_CHECK(shape.num_heads > 0 &&
+                static_cast<int>(shape.kv_head_of.size()) == shape.num_heads);
+  for (const int kv_head : shape.kv_head_of) {
+    CARAVAN_CHECK(kv_head >= 0 && kv_head < shape.num_kv_heads);
+  }
+  return *cache;
+}
+
+void CheckBatch(const Batch& batch, const KvCacheShape& cache) {
+  int64_t num_rows = 0;
+  for (const BatchSequence& sequence : batch.sequences) {
+    CARAVAN_CHECK(sequence.first_row == num_rows && sequence.num_rows > 0);
+    num_rows += sequence.num_rows;
+    CARAVAN_CHECK(sequence.first_position >= 0);
+    const int64_t num_blocks =
+        CeilDivide(sequence.first_position + sequence.num_rows, kKvBlockTokens);
+    CARAVAN_CHECK(num_blocks <= static_cast<int64_t>(sequence.blocks.size()));
+    for (int64_t b = 0; b < num_blocks; ++b) {
+      CARAVAN_CHECK(sequence.blocks[b] >= 0 &&
+                    sequence.blocks[b] < cache.num_blocks);
+    }
+  }
+  CARAVAN_CHECK(num_rows == batch.num_rows);
+}
+
+}  // namespace
+
+absl::Status AttentionOperations::Reserve(const CudaKvCache& cache) {
+  const int64_t bytes = kRowsAtOnce * 2 * cache.shape().num_kv_heads *
+                        cache.shape().head_dim * kFloatBytes;
+  if (bytes <= keys_values_.bytes()) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(context_.Wait());
+  CARAVAN_ASSIGN_OR_RETURN(keys_values_, DeviceMemory::Create(bytes));
+  return absl::OkStatus();
+}
+
+absl::Status AttentionOperations::Prepare(const AttentionLayer& layer,
+                                          const Batch& batch) {
+  CheckBatch(batch, CacheOf(layer).shape());
+  CARAVAN_RETURN_IF_ERROR(heads_.Set(*layer.shape));
+  return batch_.Set(batch, heads_.rows_per_tile());
+}
+
+absl::Status AttentionOperations::Input(const InputOperands& operands,
+                                        const AttentionLayer& layer,
+                                        const Batch& batch) {
+  CARAVAN_RETURN_IF_ERROR(Prepare(layer, batch));
+  const AttentionShape& shape = *layer.shape;
+  const RopeTables& rope = *layer.rope;
+  const int64_t width = shape.num_heads * shape.head_dim;
+  const int64_t kv_width = 2 * shape.num_kv_heads * shape.head_dim;
+  CheckFloats(operands.x, batch.num_rows, operands.qkv.cols());
+  CheckFloats(operands.queries, batch.num_rows, width);
+  CARAVAN_CHECK(operands.qkv.rows() == width + kv_width);
+  CheckFloats(rope.cos, rope.sin.rows, shape.head_dim / 2);
+  CheckFloats(rope.sin, rope.cos.rows, shape.head_dim / 2);
+  CARAVAN_CHECK(batch_.most_positions() <= rope.cos.rows);
+  for (int64_t first = 0; first < batch.num_rows; first += kRowsAtOnce) {
+    const int64_t num_rows = std::min(kRowsAtOnce, batch.num_rows - first);
+    CARAVAN_ASSIGN_OR_RETURN(
+        const ProductInput input,
+        linear_.Prepare(operands.x.Rows(first, num_rows), &operands.norm,
+                        nullptr, operands.qkv));
+    float* const queries = operands.queries.Rows(first, num_rows).floats();
+    CARAVAN_RETURN_IF_ERROR(
+        CudaStatus(Product({.weight = operands.qkv.view(),
+                            .x = input,
+                            .num_rows = num_rows,
+                            .out = queries,
+                            .out_stride = width,
+                            .second = keys_values_.As<float>(),
+                            .second_stride = kv_width,
+                            .split = width},
+                           context_.stream()),
+                   "Product"));
+    CARAVAN_RETURN_IF_ERROR(
+        CudaStatus(RotateAndStore({.queries = queries,
+                                   .keys_values = keys_values_.As<float>(),
+                                   .cos = rope.cos.floats(),
+                                   .sin = rope.sin.floats(),
+                                   .places = batch_.places() + first,
+                                   .cache = CacheOf(layer).Layer(layer.layer),
+                                   .num_heads = shape.num_heads,
+                                   .num_rows = num_rows},
+                                  context_.stream()),
+                   "RotateAndStore"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AttentionOperations::ReservePartials(
+    const AttentionArguments& arguments) {
+  const int64_t bytes =
+      std::max(partial_bytes_, PartialFloats(arguments) * kFloatBytes);
+  // A pair of floats for at least two of the sums.
+  const int64_t stats = CeilDivide(bytes, arguments.cache.padded()) * 2;
+  if (bytes > partial_sums_.bytes()) {
+    CARAVAN_RETURN_IF_ERROR(context_.Wait());
+    CARAVAN_ASSIGN_OR_RETURN(partial_sums_, DeviceMemory::Create(bytes));
+  }
+  if (stats > partial_stats_.bytes()) {
+    CARAVAN_RETURN_IF_ERROR(context_.Wait());
+    CARAVAN_ASSIGN_OR_RETURN(partial_stats_, DeviceMemory::Create(stats));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AttentionOperations::Attend(const Tensor& queries,
+                                         const AttentionLayer& layer,
+                                         const Batch& batch,
+                                         const Tensor& out) {
+  CARAVAN_RETURN_IF_ERROR(Prepare(layer, batch));
+  const AttentionShape& shape = *layer.shape;
+  const int64_t width = shape.num_heads * shape.head_dim;
+  CheckFloats(queries, batch.num_rows, width);
+  CheckFloats(out, batch.num_rows, width);
+  AttentionArguments arguments = {
+      .queries = queries.floats(),
+      .out = out.floats(),
+      .num_heads = shape.num_heads,
+      .scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim)),
+      .cache = CacheOf(layer).Layer(layer.layer),
+      .blocks = batch_.blocks(),
+      .rows_per_tile = heads_.rows_per_tile(),
+      .heads = heads_.heads(),
+      .groups = heads_.groups(),
+      .num_groups = heads_.num_groups(),
+      .num_splits = static_cast<int>(
+          CeilDivide(batch_.most_positions(), kSplitPositions))};
+  int64_t tiles_at_once = 65535;  // of a grid
+  if (arguments.num_splits > 1) {
+    CARAVAN_RETURN_IF_ERROR(ReservePartials(arguments));
+    arguments.partial_sums = partial_sums_.As<float>();
+    arguments.partial_stats = partial_stats_.As<float2>();
+    tiles_at_once =
+        std::min(tiles_at_once, partial_sums_.bytes() /
+                                    (PartialFloats(arguments) * kFloatBytes));
+  }
+  for (int64_t first = 0; first < batch_.num_tiles(); first += tiles_at_once) {
+    arguments.tiles = batch_.tiles() + first;
+    arguments.num_tiles =
+        static_cast<int>(std::min(tiles_at_once, batch_.num_tiles() - first));
+    CARAVAN_RETURN_IF_ERROR(
+        CudaStatus(cuda::Attend(arguments, context_.stream()), "Attend"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace caravan::worker::cuda

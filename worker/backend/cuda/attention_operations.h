@@ -1,0 +1,66 @@
+// The attention of a CudaBackend, from its kernels.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_ATTENTION_OPERATIONS_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_ATTENTION_OPERATIONS_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "base/tensor.h"
+#include "worker/backend/backend.h"
+#include "worker/backend/cuda/batch_table.h"
+#include "worker/backend/cuda/cuda_kv_cache.h"
+#include "worker/backend/cuda/cuda_weight.h"
+#include "worker/backend/cuda/device_context.h"
+#include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/linear_operations.h"
+
+namespace caravan::worker::cuda {
+
+// Enqueues on the context's stream. One thread.
+class AttentionOperations final {
+ public:
+  // For parts of contexts that are yet to be combined.
+  static constexpr int64_t kPartialBytes = int64_t{64} << 20;
+
+  // `partial_bytes`: less only costs more kernels. There is always room for a
+  // single tile of queries.
+  AttentionOperations(DeviceContext& context, LinearOperations& linear,
+                      int64_t partial_bytes = kPartialBytes)
+      : context_(context),
+        linear_(linear),
+        partial_bytes_(partial_bytes),
+        heads_(context),
+        batch_(context) {}
+
+  // Room to work on this cache.
+  absl::Status Reserve(const CudaKvCache& cache);
+
+  struct InputOperands {
+    const Tensor& x;
+    const Norm& norm;
+    const CudaWeight& qkv;
+    const Tensor& queries;
+  };
+  absl::Status Input(const InputOperands& operands, const AttentionLayer& layer,
+                     const Batch& batch);
+  absl::Status Attend(const Tensor& queries, const AttentionLayer& layer,
+                      const Batch& batch, const Tensor& out);
+
+ private:
+  // Tables of the batch and the heads.
+  absl::Status Prepare(const AttentionLayer& layer, const Batch& batch);
+  absl::Status ReservePartials(const AttentionArguments& arguments);
+
+  DeviceContext& context_;
+  LinearOperations& linear_;
+  const int64_t partial_bytes_;
+  HeadTable heads_;
+  BatchTable batch_;
+  DeviceMemory keys_values_;  // of kRowsAtOnce rows, before they are rotated
+  DeviceMemory partial_sums_;
+  DeviceMemory partial_stats_;
+};
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_ATTENTION_OPERATIONS_H_

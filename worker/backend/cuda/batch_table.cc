@@ -1,0 +1,136 @@
+#include "worker/backend/cuda/batch_table.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/types/span.h"
+#include "base/check.h"
+#include "base/checked_math.h"
+#include "base/status_macros.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+// Several arrays as one piece of memory, so that one copy brings them over.
+class Packing final {
+ public:
+  // Returns where the array begins.
+  template <typename T>
+  size_t Add(const std::vector<T>& values) {
+    bytes_.resize(RoundUp(static_cast<int64_t>(bytes_.size()), 16));
+    const size_t at = bytes_.size();
+    bytes_.resize(at + values.size() * sizeof(T));
+    if (!values.empty()) {
+      std::memcpy(bytes_.data() + at, values.data(), values.size() * sizeof(T));
+    }
+    return at;
+  }
+  absl::Span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+int32_t Narrow(int64_t value) {
+  CARAVAN_CHECK(value >= 0 && value <= std::numeric_limits<int32_t>::max());
+  return static_cast<int32_t>(value);
+}
+
+int64_t BlocksOf(const BatchSequence& sequence) {
+  return CeilDivide(sequence.first_position + sequence.num_rows,
+                    kBlockPositions);
+}
+
+}  // namespace
+
+absl::Status HeadTable::Set(const AttentionShape& shape) {
+  if (kv_head_of_ == shape.kv_head_of && heads_ != nullptr) {
+    return absl::OkStatus();
+  }
+  std::vector<int32_t> heads;
+  std::vector<HeadGroup> groups;
+  int32_t largest = 1;
+  for (int kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head) {
+    for (int head = 0; head < shape.num_heads; ++head) {
+      if (shape.kv_head_of[head] != kv_head) continue;
+      const bool begins = groups.empty() || groups.back().kv_head != kv_head ||
+                          groups.back().count == kTileQueries;
+      if (begins) groups.push_back({kv_head, Narrow(heads.size()), 0});
+      heads.push_back(head);
+      largest = std::max(largest, ++groups.back().count);
+    }
+  }
+  Packing packing;
+  const size_t heads_at = packing.Add(heads);
+  const size_t groups_at = packing.Add(groups);
+  heads_ = nullptr;  // until it has worked
+  CARAVAN_ASSIGN_OR_RETURN(const std::byte* const table,
+                           table_.Upload(packing.bytes()));
+  heads_ = reinterpret_cast<const int32_t*>(table + heads_at);
+  groups_ = reinterpret_cast<const HeadGroup*>(table + groups_at);
+  num_groups_ = static_cast<int>(groups.size());
+  rows_per_tile_ = std::max(1, kTileQueries / largest);
+  kv_head_of_ = shape.kv_head_of;
+  return absl::OkStatus();
+}
+
+absl::Status BatchTable::Set(const Batch& batch, int rows_per_tile) {
+  const Content content = Fill(batch, rows_per_tile);
+  if (places_ != nullptr && content.key == key_ &&
+      content.blocks == block_key_) {
+    return absl::OkStatus();
+  }
+  return Upload(content);
+}
+
+BatchTable::Content BatchTable::Fill(const Batch& batch, int rows_per_tile) {
+  Content content;
+  content.key.push_back(rows_per_tile);
+  for (const BatchSequence& sequence : batch.sequences) {
+    content.key.insert(
+        content.key.end(),
+        {sequence.first_row, sequence.num_rows, sequence.first_position});
+    const int32_t first_block = Narrow(content.blocks.size());
+    const int64_t num_blocks = BlocksOf(sequence);
+    content.blocks.insert(content.blocks.end(), sequence.blocks.begin(),
+                          sequence.blocks.begin() + num_blocks);
+    for (int64_t row = 0; row < sequence.num_rows; row += rows_per_tile) {
+      content.tiles.push_back(
+          {Narrow(sequence.first_row + row),
+           Narrow(std::min<int64_t>(rows_per_tile, sequence.num_rows - row)),
+           Narrow(sequence.first_position + row), first_block});
+    }
+    for (int64_t row = 0; row < sequence.num_rows; ++row) {
+      const int64_t position = sequence.first_position + row;
+      content.places.push_back(
+          {Narrow(position), sequence.blocks[position / kBlockPositions]});
+    }
+  }
+  return content;
+}
+
+absl::Status BatchTable::Upload(const Content& content) {
+  Packing packing;
+  const size_t places_at = packing.Add(content.places);
+  const size_t tiles_at = packing.Add(content.tiles);
+  const size_t blocks_at = packing.Add(content.blocks);
+  places_ = nullptr;  // until it has worked
+  CARAVAN_ASSIGN_OR_RETURN(const std::byte* const table,
+                           table_.Upload(packing.bytes()));
+  places_ = reinterpret_cast<const RowPlace*>(table + places_at);
+  tiles_ = reinterpret_cast<const QueryTile*>(table + tiles_at);
+  blocks_ = reinterpret_cast<const int32_t*>(table + blocks_at);
+  num_tiles_ = static_cast<int>(content.tiles.size());
+  most_positions_ = 0;
+  for (const RowPlace& place : content.places) {
+    most_positions_ = std::max(most_positions_, int64_t{place.position} + 1);
+  }
+  key_ = content.key;
+  block_key_ = content.blocks;
+  return absl::OkStatus();
+}
+
+}  // namespace caravan::worker::cuda

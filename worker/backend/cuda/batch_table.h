@@ -1,0 +1,76 @@
+// What attention must know of a batch and of the heads, as tables on the
+// device.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_BATCH_TABLE_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_BATCH_TABLE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "worker/backend/backend.h"
+#include "worker/backend/batch.h"
+#include "worker/backend/cuda/attention.h"
+#include "worker/backend/cuda/device_context.h"
+#include "worker/backend/cuda/kv_layout.h"
+#include "worker/backend/cuda/staging.h"
+
+namespace caravan::worker::cuda {
+
+// Query heads in groups that share a KV head, none larger than kTileQueries.
+// Uploaded again only where the shape has changed.
+class HeadTable final {
+ public:
+  explicit HeadTable(DeviceContext& context) : table_(context) {}
+
+  absl::Status Set(const AttentionShape& shape);
+  const int32_t* heads() const { return heads_; }
+  const HeadGroup* groups() const { return groups_; }
+  int num_groups() const { return num_groups_; }
+  // So that a tile's rows times any group's heads are at most kTileQueries.
+  int rows_per_tile() const { return rows_per_tile_; }
+
+ private:
+  DeviceTable table_;
+  std::vector<int> kv_head_of_;
+  const int32_t* heads_ = nullptr;
+  const HeadGroup* groups_ = nullptr;
+  int num_groups_ = 0;
+  int rows_per_tile_ = 1;
+};
+
+// The rows and blocks of a batch. Uploaded once for all layers of a step: again
+// only where the batch has changed.
+class BatchTable final {
+ public:
+  explicit BatchTable(DeviceContext& context) : table_(context) {}
+
+  absl::Status Set(const Batch& batch, int rows_per_tile);
+  const RowPlace* places() const { return places_; }  // of each row
+  const int32_t* blocks() const { return blocks_; }
+  const QueryTile* tiles() const { return tiles_; }
+  int num_tiles() const { return num_tiles_; }
+  int64_t most_positions() const { return most_positions_; }
+
+ private:
+  struct Content {
+    std::vector<QueryTile> tiles;
+    std::vector<RowPlace> places;
+    std::vector<int32_t> blocks;
+    std::vector<int64_t> key;  // all that the batch says but for the blocks
+  };
+  static Content Fill(const Batch& batch, int rows_per_tile);
+  absl::Status Upload(const Content& content);
+
+  DeviceTable table_;
+  std::vector<int64_t> key_;
+  std::vector<int32_t> block_key_;
+  const RowPlace* places_ = nullptr;
+  const int32_t* blocks_ = nullptr;
+  const QueryTile* tiles_ = nullptr;
+  int num_tiles_ = 0;
+  int64_t most_positions_ = 0;
+};
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_BATCH_TABLE_H_

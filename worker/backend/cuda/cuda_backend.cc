@@ -1,0 +1,192 @@
+#include "worker/backend/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/backend/cuda/attention_operations.h"
+#include "worker/backend/cuda/cuda_kv_cache.h"
+#include "worker/backend/cuda/cuda_status.h"
+#include "worker/backend/cuda/cuda_weight.h"
+#include "worker/backend/cuda/device_context.h"
+#include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/linear_operations.h"
+#include "worker/backend/cuda/sampling_operations.h"
+#include "worker/backend/cuda/staging.h"
+
+namespace caravan::worker {
+namespace {
+
+// What is copied in or out at a time.
+constexpr int64_t kCopyBytes = int64_t{1} << 20;
+
+class CudaBuffer final : public Buffer {
+ public:
+  explicit CudaBuffer(cuda::DeviceMemory memory) : memory_(std::move(memory)) {}
+  void* data() const override { return memory_.data(); }
+  int64_t bytes() const override { return memory_.bytes(); }
+
+ private:
+  const cuda::DeviceMemory memory_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(std::shared_ptr<cuda::DeviceContext> context)
+      : context_(std::move(context)),
+        loader_(*context_),
+        linear_(*context_),
+        attention_(*context_, linear_),
+        sampling_(*context_) {}
+
+  // Nothing that belongs to it is in use any more when its memory goes; a
+  // device that does not answer has failed already.
+  ~CudaBackend() override { context_->Wait().IgnoreError(); }
+
+  absl::Status Start() {
+    CARAVAN_ASSIGN_OR_RETURN(
+        copies_, cuda::StagingBuffer::Create(*context_, kCopyBytes));
+    return absl::OkStatus();
+  }
+
+  DeviceInfo Info() const override {
+    return {
+        .name = context_->name(),
+        .instruction_set = absl::StrCat("sm_", context_->compute_capability()),
+        .num_threads = 1};
+  }
+
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
+    CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceMemory memory,
+                             cuda::DeviceMemory::Create(bytes));
+    if (bytes > 0) {
+      CARAVAN_RETURN_IF_ERROR(cuda::CudaStatus(
+          cudaMemsetAsync(memory.data(), 0, bytes, context_->stream()),
+          "cudaMemsetAsync"));
+    }
+    return std::make_unique<CudaBuffer>(std::move(memory));
+  }
+
+  absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(
+      const MatrixReader& reader, WeightFormat hold_as) override {
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::CudaWeight> weight,
+                             loader_.Load(reader, hold_as));
+    CARAVAN_RETURN_IF_ERROR(linear_.Reserve(*weight));
+    return weight;
+  }
+
+  absl::StatusOr<std::unique_ptr<KvCache>> CreateKvCache(
+      const KvCacheShape& shape) override {
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::CudaKvCache> cache,
+                             cuda::CudaKvCache::Create(*context_, shape));
+    CARAVAN_RETURN_IF_ERROR(attention_.Reserve(*cache));
+    return cache;
+  }
+
+  absl::Status CopyIn(absl::Span<const std::byte> from,
+                      const Tensor& to) override {
+    CARAVAN_CHECK(static_cast<int64_t>(from.size()) == to.bytes());
+    for (int64_t done = 0; done < to.bytes(); done += kCopyBytes) {
+      const int64_t bytes = std::min(kCopyBytes, to.bytes() - done);
+      CARAVAN_ASSIGN_OR_RETURN(std::byte* const staged, copies_->Free());
+      std::memcpy(staged, from.data() + done, bytes);
+      CARAVAN_RETURN_IF_ERROR(
+          copies_->CopyTo(static_cast<std::byte*>(to.data) + done, bytes));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyOut(const Tensor& from, absl::Span<std::byte> to) override {
+    CARAVAN_CHECK(static_cast<int64_t>(to.size()) == from.bytes());
+    for (int64_t done = 0; done < from.bytes(); done += kCopyBytes) {
+      const int64_t bytes = std::min(kCopyBytes, from.bytes() - done);
+      CARAVAN_RETURN_IF_ERROR(
+          copies_->CopyFrom(static_cast<std::byte*>(from.data) + done, bytes));
+      CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, copies_->Free());
+      std::memcpy(to.data() + done, read, bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Embed(const Weight& table, int64_t first_id,
+                     absl::Span<const int32_t> ids,
+                     const Tensor& out) override {
+    return linear_.EmbedRows(cuda::AsCudaWeight(table), first_id, ids, out);
+  }
+
+  absl::Status AttentionInput(const Tensor& x, const Norm& norm,
+                              const Weight& qkv, const AttentionLayer& layer,
+                              const Batch& batch,
+                              const Tensor& queries) override {
+    return attention_.Input({x, norm, cuda::AsCudaWeight(qkv), queries}, layer,
+                            batch);
+  }
+
+  absl::Status Attention(const Tensor& queries, const AttentionLayer& layer,
+                         const Batch& batch, const Tensor& out) override {
+    return attention_.Attend(queries, layer, batch, out);
+  }
+
+  absl::Status Linear(const Tensor& x, const Weight& weight,
+                      const Tensor* residual, const Tensor& out) override {
+    return linear_.Linear(x, cuda::AsCudaWeight(weight), residual, out);
+  }
+
+  absl::Status GatedMlp(const Tensor& x, const Norm& norm,
+                        const Weight& gate_up, const Tensor& out) override {
+    return linear_.GatedMlp(x, norm, cuda::AsCudaWeight(gate_up), out);
+  }
+
+  absl::Status Head(const Tensor& x, absl::Span<const int64_t> rows,
+                    const Norm& norm, const Weight& head,
+                    const Tensor& logits) override {
+    return linear_.Head(x, rows, norm, cuda::AsCudaWeight(head), logits);
+  }
+
+  absl::Status Candidates(const Tensor& logits, int64_t first_id,
+                          absl::Span<const CandidateRequest> requests,
+                          absl::Span<ShardCandidates> results) override {
+    return sampling_.Candidates(logits, first_id, requests, results);
+  }
+
+  absl::Status Masses(const Tensor& logits,
+                      absl::Span<const MassRequest> requests,
+                      absl::Span<uint64_t> masses) override {
+    return sampling_.Masses(logits, requests, masses);
+  }
+
+  absl::Status Synchronize() override { return context_->Wait(); }
+
+ private:
+  const std::shared_ptr<cuda::DeviceContext> context_;
+  std::unique_ptr<cuda::StagingBuffer> copies_;
+  cuda::WeightLoader loader_;
+  cuda::LinearOperations linear_;
+  cuda::AttentionOperations attention_;
+  cuda::SamplingOperations sampling_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
+    std::shared_ptr<cuda::DeviceContext> context) {
+  auto backend = std::make_unique<CudaBackend>(std::move(context));
+  CARAVAN_RETURN_IF_ERROR(backend->Start());
+  return backend;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
+    const CudaBackendOptions& options) {
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::unique_ptr<cuda::DeviceContext> context,
+      cuda::DeviceContext::Create(
+          {.device = options.device, .timeout = options.timeout}));
+  return CreateCudaBackend(
+      std::shared_ptr<cuda::DeviceContext>(std::move(context)));
+}
+
+}  // namespace caravan::worker

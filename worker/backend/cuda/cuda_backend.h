@@ -1,0 +1,39 @@
+// One NVIDIA GPU as a device.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_CUDA_BACKEND_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_CUDA_BACKEND_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "worker/backend/backend.h"
+
+namespace caravan::worker {
+
+namespace cuda {
+class DeviceContext;
+}
+
+struct CudaBackendOptions {
+  int device = 0;  // among those that the process sees
+  // How long the host waits for the GPU before it gives it up.
+  absl::Duration timeout = absl::Seconds(60);
+};
+
+// Operations are enqueued on one stream and run behind the host. What backend.h
+// promises about numerics holds between backends of this kind; against the CPU
+// results differ by rounding: docs/decisions/0008-cuda-numerics.md.
+//
+// kFailedPrecondition: no driver, no such GPU, or one that this build has no
+// code for; any operation may report kDeadlineExceeded, and kInternal where the
+// GPU has failed, for good.
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
+    const CudaBackendOptions& options);
+
+// The same on a device, and in the order of a stream, that others use too.
+absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
+    std::shared_ptr<cuda::DeviceContext> context);
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_CUDA_BACKEND_H_

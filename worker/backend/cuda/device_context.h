@@ -1,0 +1,66 @@
+// One GPU as a process uses it: its number, its facts, one stream.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_DEVICE_CONTEXT_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_DEVICE_CONTEXT_H_
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace caravan::worker::cuda {
+
+struct DeviceContextOptions {
+  int device = 0;  // among those that the process sees
+  // How long the host waits for the device before it gives it up.
+  absl::Duration timeout = absl::Seconds(60);
+};
+
+// Shared by the backend and the communicator of a rank, so that their work is
+// in one order. It outlives all memory that belongs to it. One thread at a
+// time.
+class DeviceContext final {
+ public:
+  // Makes the device current in the calling thread. kFailedPrecondition: no
+  // driver or no such device.
+  static absl::StatusOr<std::unique_ptr<DeviceContext>> Create(
+      const DeviceContextOptions& options);
+  ~DeviceContext();
+  DeviceContext(const DeviceContext&) = delete;
+  DeviceContext& operator=(const DeviceContext&) = delete;
+
+  int device() const { return options_.device; }
+  cudaStream_t stream() const { return stream_; }
+  const std::string& name() const { return name_; }
+  // As in "sm_90".
+  int compute_capability() const { return compute_capability_; }
+  int num_multiprocessors() const { return num_multiprocessors_; }
+
+  // For other threads than the one that called Create.
+  absl::Status MakeCurrent() const;
+
+  // Until the work enqueued so far, or up to the event, is done. Never blocks
+  // in the driver. kDeadlineExceeded after the timeout; the first error of the
+  // device, for good.
+  absl::Status Wait() const;
+  absl::Status WaitFor(cudaEvent_t event) const;
+
+ private:
+  explicit DeviceContext(const DeviceContextOptions& options)
+      : options_(options) {}
+  absl::Status Start();
+
+  const DeviceContextOptions options_;
+  std::string name_;
+  int compute_capability_ = 0;
+  int num_multiprocessors_ = 0;
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_DEVICE_CONTEXT_H_

@@ -1,0 +1,133 @@
+#include "worker/backend/cuda/device.cuh"
+#include "worker/backend/cuda/prepare_rows.h"
+#include "worker/backend/cuda/weight_layout.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+// Lanes that make a block of 32 values, four each.
+constexpr int kBlockLanes = 8;
+// Smaller ones, whose inverse float32 may not hold, count as zeros.
+constexpr float kLeastMagnitude = 0x1p-100f;
+constexpr int kInfinityBits = 0x7f800000;
+
+// x / rms(x): the factor; 1 where nothing is to be normalized.
+__device__ float NormFactor(const PrepareRowsArguments& a, const float* x) {
+  if (a.norm == nullptr) return 1.0f;
+  float sum = 0;
+  for (int64_t i = threadIdx.x; i < a.cols; i += kThreads) {
+    sum = __fmaf_rn(x[i], x[i], sum);
+  }
+  sum = BlockSum<kThreads>(sum);
+  return 1.0f / sqrtf(sum / static_cast<float>(a.cols) + a.epsilon);
+}
+
+__device__ float Normalized(const PrepareRowsArguments& a, const float* x,
+                            float factor, int64_t i) {
+  if (a.norm == nullptr) return x[i];
+  return x[i] * factor * __ldg(a.norm + i);
+}
+
+// Where piece `piece` of a row is, counted in pieces.
+__device__ int64_t PlaceOf(const PrepareRowsArguments& a, int64_t row,
+                           int64_t piece, int64_t num_pieces) {
+  const int group = a.to.group;
+  return (row / group * num_pieces + piece) * group + row % group;
+}
+
+__device__ void WriteFloats(const PrepareRowsArguments& a, const float* x,
+                            float factor, int64_t row) {
+  float* out = const_cast<float*>(a.to.floats);
+  const int64_t num_pieces = (a.cols + kFloatPiece - 1) / kFloatPiece;
+  for (int64_t i = threadIdx.x; i < num_pieces * kFloatPiece; i += kThreads) {
+    const int64_t place = PlaceOf(a, row, i / kFloatPiece, num_pieces);
+    out[place * kFloatPiece + i % kFloatPiece] =
+        i < a.cols ? Normalized(a, x, factor, i) : 0.0f;
+  }
+}
+
+// Four values of a lane; all lanes of the warp call.
+struct QuantizedFour {
+  uint32_t word;
+  float scale;
+  int sum;  // of the block
+};
+__device__ QuantizedFour QuantizeFour(const float (&value)[4]) {
+  int largest_bits = 0;
+  for (int i = 0; i < 4; ++i) {
+    const int bits = __float_as_int(value[i]) & 0x7fffffff;
+    largest_bits = max(largest_bits, bits);  // NaNs are above infinity
+  }
+  largest_bits = WarpMax<kBlockLanes>(largest_bits);
+  const float largest = __int_as_float(largest_bits);
+  QuantizedFour result = {0, 0.0f, 0};
+  if (largest_bits >= kInfinityBits) {
+    result.scale = __int_as_float(0x7fc00000);
+  } else if (largest >= kLeastMagnitude) {
+    result.scale = largest / 127.0f;
+    const float inverse = 127.0f / largest;
+    for (int i = 0; i < 4; ++i) {
+      const int quant = __float2int_rn(value[i] * inverse);
+      result.word |= (static_cast<uint32_t>(quant) & 0xff) << (8 * i);
+      result.sum += quant;
+    }
+  }
+  result.sum = WarpSum<kBlockLanes>(result.sum);
+  return result;
+}
+
+__device__ void WriteQuantized(const PrepareRowsArguments& a, const float* x,
+                               float factor, int64_t row) {
+  uint32_t* words =
+      reinterpret_cast<uint32_t*>(const_cast<int8_t*>(a.to.values));
+  float2* scales = const_cast<float2*>(a.to.scales);
+  const int64_t num_blocks = a.cols / kQuantizedInputs;
+  const int64_t num_words = a.cols / 4;
+  for (int64_t first = 0; first < num_words; first += kThreads) {
+    const int64_t at = first + threadIdx.x;
+    float value[4] = {};
+    if (at < num_words) {
+      for (int i = 0; i < 4; ++i) {
+        value[i] = Normalized(a, x, factor, 4 * at + i);
+      }
+    }
+    const QuantizedFour four = QuantizeFour(value);
+    if (at >= num_words) continue;
+    const int64_t place = PlaceOf(a, row, at / kBlockLanes, num_blocks);
+    words[place * kBlockLanes + at % kBlockLanes] = four.word;
+    if (at % kBlockLanes == 0) {
+      scales[place] = make_float2(four.scale, static_cast<float>(four.sum));
+    }
+  }
+}
+
+// A block per row; with a norm the row is read twice, then from the cache.
+__global__ void __launch_bounds__(kThreads)
+    PrepareRowsKernel(PrepareRowsArguments a) {
+  const int64_t row = blockIdx.x;
+  const int64_t from = a.indices == nullptr ? row : a.indices[row];
+  const float* x = a.x + from * a.cols;
+  const float factor = NormFactor(a, x);
+  if (a.to.floats != nullptr) {
+    WriteFloats(a, x, factor, row);
+  } else {
+    WriteQuantized(a, x, factor, row);
+  }
+}
+
+}  // namespace
+
+cudaError_t PrepareRows(const PrepareRowsArguments& a, cudaStream_t stream) {
+  constexpr int64_t kMaxRows = 0x7fffffff;  // of a grid
+  if (a.num_rows < 0 || a.num_rows > kMaxRows || a.cols < 1 || a.to.group < 1 ||
+      (a.to.floats == nullptr && a.cols % kQuantizedInputs != 0)) {
+    return cudaErrorInvalidValue;
+  }
+  if (a.num_rows == 0) return cudaSuccess;
+  return Launch(PrepareRowsKernel,
+                {dim3(static_cast<unsigned>(a.num_rows)), dim3(kThreads)},
+                stream, a);
+}
+
+}  // namespace caravan::worker::cuda

@@ -1,0 +1,16 @@
+// The parts of product.h, by format; called by Product and GatedProduct only.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_FORMATS_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_FORMATS_H_
+
+#include "worker/backend/cuda/product.h"
+
+namespace caravan::worker::cuda {
+
+[[nodiscard]] cudaError_t LaunchPlainProduct(const ProductArguments& arguments,
+                                             bool gated, cudaStream_t stream);
+[[nodiscard]] cudaError_t LaunchQuantizedProduct(
+    const ProductArguments& arguments, bool gated, cudaStream_t stream);
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_FORMATS_H_

@@ -1,0 +1,177 @@
+// The kernel of product.h for few rows of x, for all formats: what it reads of
+// a format is the template's parameter.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_KERNEL_CUH_
+#define CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_KERNEL_CUH_
+
+#include "worker/backend/cuda/device.cuh"
+#include "worker/backend/cuda/product.h"
+
+namespace caravan::worker::cuda {
+
+constexpr int kProductThreads = 32 * kInputParts;
+// At least, on a multiprocessor: so many threads may have 128 registers.
+constexpr int kProductBlocks = 2;
+
+// A format has: Unit, what is loaded of one row's unit; kUnitsAtOnce, how many
+// loads are under way for each output; Load; Inputs, a unit's inputs of one row
+// of x; GroupOf, the first of kRows rows of x; Read; Accumulate, which adds a
+// unit's product with a row of x to a sum.
+
+// Registers hold what is under way beside the sums: the more rows there are,
+// the more work hides the wait.
+template <typename Format>
+__host__ __device__ constexpr int UnitsAtOnce(int num_rows, int num_parts) {
+  const int shares = num_parts * (num_rows >= 8 ? 8 : num_rows >= 4 ? 2 : 1);
+  const int units = Format::kUnitsAtOnce / shares;
+  return units > 0 ? units : 1;
+}
+
+// Sums of a warp: lane = output, the weight's rows `output[part]`, over units
+// [begin, end).
+template <typename Format, int kRows, int kParts>
+__device__ __forceinline__ void SumUnits(const WeightView& weight,
+                                         const int64_t (&output)[kParts],
+                                         const typename Format::Group& x,
+                                         int64_t begin, int64_t end,
+                                         float (&sum)[kParts][kRows]) {
+  constexpr int kAtOnce = UnitsAtOnce<Format>(kRows, kParts);
+  int64_t unit = begin;
+#pragma unroll 1
+  for (; unit + kAtOnce <= end; unit += kAtOnce) {
+    typename Format::Unit loaded[kParts][kAtOnce];
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        loaded[part][i] = Format::Load(weight, output[part], unit + i);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const typename Format::Inputs inputs =
+            Format::template Read<kRows>(x, unit + i, r);
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) {
+          sum[part][r] =
+              Format::Accumulate(loaded[part][i], inputs, sum[part][r]);
+        }
+      }
+    }
+  }
+#pragma unroll 1
+  for (; unit < end; ++unit) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const typename Format::Unit loaded =
+          Format::Load(weight, output[part], unit);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        sum[part][r] = Format::Accumulate(
+            loaded, Format::template Read<kRows>(x, unit, r), sum[part][r]);
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ void WriteProduct(const ProductArguments& a,
+                                             int64_t row, int64_t output,
+                                             float value) {
+  if (output >= a.split) {
+    a.second[row * a.second_stride + output - a.split] = value;
+    return;
+  }
+  if (a.residual != nullptr) {
+    value += a.residual[row * a.residual_stride + output];
+  }
+  a.out[row * a.out_stride + output] = value;
+}
+
+__device__ __forceinline__ float GatedSilu(float gate, float up) {
+  return gate / (1.0f + expf(-gate)) * up;
+}
+
+// A block makes 32 outputs of kRows rows: lanes are outputs, warps are the
+// parts of the inputs. Blocks that read the same weights are neighbours.
+// Limits: 128 registers, 16 KiB of shared memory, no spills but for 60 bytes (8
+// rows, gated, 4 bits with a minimum).
+template <typename Format, int kRows, bool kGated>
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks)
+    ProductKernel(ProductArguments a) {
+  constexpr int kParts = kGated ? 2 : 1;
+  CARAVAN_SHARED(float, sums, [kInputParts][kParts][kRows][kTileRows]);
+  const int lane = threadIdx.x % 32;
+  const int input_part = threadIdx.x / 32;
+  const int64_t num_outputs = a.weight.rows / kParts;
+  const int64_t first_output = static_cast<int64_t>(blockIdx.y) * kTileRows;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
+  // Where there are fewer, the last counts several times and is written once.
+  const int64_t output = min(first_output + lane, num_outputs - 1);
+  int64_t outputs[kParts];
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) {
+    outputs[part] = output + part * num_outputs;
+  }
+  const typename Format::Group x =
+      Format::GroupOf(a.x, first_row, a.weight.num_units());
+  float sum[kParts][kRows] = {};
+  const int64_t units = a.weight.num_units();
+  SumUnits<Format, kRows, kParts>(a.weight, outputs, x,
+                                  units * input_part / kInputParts,
+                                  units * (input_part + 1) / kInputParts, sum);
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+      sums[input_part][part][r][lane] = sum[part][r];
+  }
+  __syncthreads();
+  for (int r = input_part; r < kRows; r += kInputParts) {
+    float total[kParts];
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      total[part] = sums[0][part][r][lane];
+      for (int i = 1; i < kInputParts; ++i) {
+        total[part] += sums[i][part][r][lane];
+      }
+    }
+    if (first_output + lane >= num_outputs || first_row + r >= a.num_rows) {
+      continue;
+    }
+    WriteProduct(a, first_row + r, output,
+                 kGated ? GatedSilu(total[0], total[kParts - 1]) : total[0]);
+  }
+}
+
+template <typename Format, int kRows>
+cudaError_t LaunchProductOf(const ProductArguments& a, bool gated,
+                            cudaStream_t stream) {
+  const int64_t num_outputs = gated ? a.weight.rows / 2 : a.weight.rows;
+  const dim3 grid(
+      static_cast<unsigned>((a.num_rows + kRows - 1) / kRows),
+      static_cast<unsigned>((num_outputs + kTileRows - 1) / kTileRows));
+  return Launch(gated ? ProductKernel<Format, kRows, true>
+                      : ProductKernel<Format, kRows, false>,
+                {grid, dim3(kProductThreads)}, stream, a);
+}
+
+// With as many rows at once as the groups of x have.
+template <typename Format>
+cudaError_t LaunchProduct(const ProductArguments& a, bool gated,
+                          cudaStream_t stream) {
+  switch (a.x.group) {
+    case 1:
+      return LaunchProductOf<Format, 1>(a, gated, stream);
+    case 4:
+      return LaunchProductOf<Format, 4>(a, gated, stream);
+    case kLargestGroup:
+      return LaunchProductOf<Format, kLargestGroup>(a, gated, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_KERNEL_CUH_

@@ -1,0 +1,171 @@
+#include "worker/backend/cuda/sampling_operations.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/backend/candidate_order.h"
+#include "worker/backend/cuda/cuda_status.h"
+#include "worker/backend/cuda/linear_operations.h"
+#include "worker/backend/cuda/shard_candidates.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+constexpr int64_t kLeastResultBytes = 65536;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Where the candidates of a request begin, and how many pieces give how many.
+struct Places {
+  std::vector<DeviceCandidateRequest> requests;
+  int64_t num_candidates = 0;
+};
+
+int64_t PerPiece(const CandidateRequest& request) {
+  return std::clamp(request.num_top, 0, kPieceLogits);
+}
+
+Places Place(absl::Span<const CandidateRequest> requests, int64_t num_pieces) {
+  Places places;
+  for (const CandidateRequest& request : requests) {
+    places.requests.push_back({.row = request.row,
+                               .seed = request.seed,
+                               .position = request.position,
+                               .temperature = request.temperature,
+                               .num_top = std::max(request.num_top, 0),
+                               .noise = request.noise ? 1 : 0,
+                               .unused = 0,
+                               .first_candidate = places.num_candidates});
+    places.num_candidates += num_pieces * PerPiece(request);
+  }
+  return places;
+}
+
+// What the kernel wrote for piece `piece` of a request.
+ShardCandidates ReadPiece(const CandidateRequest& request, int64_t piece,
+                          int64_t cols, const DeviceCandidate* top) {
+  ShardCandidates result;
+  const int64_t left = cols - piece * kPieceLogits;
+  const int64_t count = std::min(PerPiece(request), left);
+  for (int64_t i = 0; i < count; ++i) {
+    result.top.push_back({top[i].id, top[i].value});
+  }
+  return result;
+}
+
+DeviceMassRequest ToDevice(const MassRequest& request) {
+  // exp(-27.8) is less than 2^-40: below this logit the mass is 0.
+  const double no_mass =
+      static_cast<double>(request.reference) - 27.8 * request.temperature;
+  const float bound = std::nextafter(static_cast<float>(no_mass), -kInfinity);
+  return {.row = request.row,
+          .reference = request.reference,
+          .temperature = request.temperature,
+          .least = request.least,
+          // No token has a mass where nothing is finite.
+          .threshold =
+              std::isfinite(request.reference)
+                  ? std::max(bound, std::nextafter(request.least, -kInfinity))
+                  : kInfinity};
+}
+
+}  // namespace
+
+absl::Status SamplingOperations::Reserve(int64_t bytes) {
+  if (bytes <= results_.bytes()) return absl::OkStatus();
+  const int64_t room =
+      std::max({bytes, 2 * results_.bytes(), kLeastResultBytes});
+  CARAVAN_RETURN_IF_ERROR(context_.Wait());
+  CARAVAN_ASSIGN_OR_RETURN(host_, StagingBuffer::Create(context_, room));
+  CARAVAN_ASSIGN_OR_RETURN(results_, DeviceMemory::Create(room));
+  return absl::OkStatus();
+}
+
+absl::Status SamplingOperations::Candidates(
+    const Tensor& logits, int64_t first_id,
+    absl::Span<const CandidateRequest> requests,
+    absl::Span<ShardCandidates> results) {
+  CARAVAN_CHECK(requests.size() == results.size());
+  CheckFloats(logits, logits.rows, logits.cols);
+  for (const CandidateRequest& request : requests) {
+    CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
+  }
+  CandidateArguments arguments = {
+      .logits = logits.floats(),
+      .cols = logits.cols,
+      .first_id = first_id,
+      .num_requests = static_cast<int>(requests.size())};
+  const int64_t num_pieces = arguments.num_pieces();
+  const Places places = Place(requests, num_pieces);
+  const int64_t num_winners =
+      static_cast<int64_t>(requests.size()) * num_pieces;
+  const int64_t bytes = (num_winners + places.num_candidates) *
+                        static_cast<int64_t>(sizeof(DeviceCandidate));
+  if (bytes == 0) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(Reserve(bytes));
+  CARAVAN_ASSIGN_OR_RETURN(
+      arguments.requests,
+      requests_.UploadArray(absl::MakeConstSpan(places.requests)));
+  arguments.winners = results_.As<DeviceCandidate>();
+  arguments.top = arguments.winners + num_winners;
+  CARAVAN_RETURN_IF_ERROR(CudaStatus(
+      FindCandidates(arguments, context_.stream()), "FindCandidates"));
+  CARAVAN_RETURN_IF_ERROR(host_->CopyFrom(results_.data(), bytes));
+  CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, host_->Free());
+  const auto* winners = reinterpret_cast<const DeviceCandidate*>(read);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const DeviceCandidate* top =
+        winners + num_winners + places.requests[i].first_candidate;
+    std::vector<ShardCandidates> pieces;
+    for (int64_t piece = 0; piece < num_pieces; ++piece) {
+      pieces.push_back(ReadPiece(requests[i], piece, logits.cols,
+                                 top + piece * PerPiece(requests[i])));
+      if (requests[i].noise) {
+        const DeviceCandidate& winner = winners[i * num_pieces + piece];
+        pieces.back().winner = {winner.id, winner.value};
+      }
+    }
+    results[i] = MergeCandidates(pieces, requests[i]);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SamplingOperations::Masses(const Tensor& logits,
+                                        absl::Span<const MassRequest> requests,
+                                        absl::Span<uint64_t> masses) {
+  CARAVAN_CHECK(requests.size() == masses.size());
+  CheckFloats(logits, logits.rows, logits.cols);
+  std::vector<DeviceMassRequest> device_requests;
+  for (const MassRequest& request : requests) {
+    CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
+    CARAVAN_CHECK(request.temperature > 0);
+    device_requests.push_back(ToDevice(request));
+  }
+  const int64_t bytes = static_cast<int64_t>(masses.size() * sizeof(uint64_t));
+  if (bytes == 0) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(Reserve(bytes));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const DeviceMassRequest* const uploaded,
+      requests_.UploadArray(absl::MakeConstSpan(device_requests)));
+  CARAVAN_RETURN_IF_ERROR(
+      CudaStatus(cudaMemsetAsync(results_.data(), 0, bytes, context_.stream()),
+                 "cudaMemsetAsync"));
+  CARAVAN_RETURN_IF_ERROR(
+      CudaStatus(SumMasses({.logits = logits.floats(),
+                            .cols = logits.cols,
+                            .requests = uploaded,
+                            .num_requests = static_cast<int>(requests.size()),
+                            .masses = results_.As<unsigned long long>()},
+                           context_.stream()),
+                 "SumMasses"));
+  CARAVAN_RETURN_IF_ERROR(host_->CopyFrom(results_.data(), bytes));
+  CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, host_->Free());
+  std::memcpy(masses.data(), read, bytes);
+  return absl::OkStatus();
+}
+
+}  // namespace caravan::worker::cuda

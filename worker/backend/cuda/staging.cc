@@ -1,0 +1,79 @@
+#include "worker/backend/cuda/staging.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/backend/cuda/cuda_status.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+// Smaller tables are not worth growing.
+constexpr int64_t kLeastTableBytes = 4096;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StagingBuffer>> StagingBuffer::Create(
+    DeviceContext& context, int64_t bytes) {
+  CARAVAN_ASSIGN_OR_RETURN(PinnedMemory memory, PinnedMemory::Create(bytes));
+  std::unique_ptr<StagingBuffer> buffer(
+      new StagingBuffer(context, std::move(memory)));
+  CARAVAN_RETURN_IF_ERROR(CudaStatus(
+      cudaEventCreateWithFlags(&buffer->copied_, cudaEventDisableTiming),
+      "cudaEventCreateWithFlags"));
+  return buffer;
+}
+
+StagingBuffer::~StagingBuffer() {
+  if (copied_ != nullptr) cudaEventDestroy(copied_);
+}
+
+absl::StatusOr<std::byte*> StagingBuffer::Free() {
+  CARAVAN_RETURN_IF_ERROR(context_.WaitFor(copied_));
+  return memory_.data();
+}
+
+absl::Status StagingBuffer::CopyTo(void* device, int64_t bytes) {
+  CARAVAN_CHECK(bytes <= memory_.bytes());
+  CARAVAN_RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpyAsync(device, memory_.data(), bytes,
+                                 cudaMemcpyHostToDevice, context_.stream()),
+                 "cudaMemcpyAsync"));
+  return CudaStatus(cudaEventRecord(copied_, context_.stream()),
+                    "cudaEventRecord");
+}
+
+absl::Status StagingBuffer::CopyFrom(const void* device, int64_t bytes) {
+  CARAVAN_CHECK(bytes <= memory_.bytes());
+  CARAVAN_RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpyAsync(memory_.data(), device, bytes,
+                                 cudaMemcpyDeviceToHost, context_.stream()),
+                 "cudaMemcpyAsync"));
+  return context_.Wait();
+}
+
+absl::StatusOr<std::byte*> DeviceTable::Upload(
+    absl::Span<const std::byte> bytes) {
+  const int64_t size = static_cast<int64_t>(bytes.size());
+  if (size > memory_.bytes()) {
+    const int64_t room =
+        std::max({kLeastTableBytes, size, 2 * memory_.bytes()});
+    CARAVAN_RETURN_IF_ERROR(context_.Wait());
+    CARAVAN_ASSIGN_OR_RETURN(memory_, DeviceMemory::Create(room));
+    for (std::unique_ptr<StagingBuffer>& staging : staging_) {
+      CARAVAN_ASSIGN_OR_RETURN(staging, StagingBuffer::Create(context_, room));
+    }
+  }
+  if (size == 0) return memory_.data();
+  StagingBuffer& staging = *staging_[next_];
+  next_ = (next_ + 1) % kVersions;
+  CARAVAN_ASSIGN_OR_RETURN(std::byte* const to, staging.Free());
+  std::memcpy(to, bytes.data(), size);
+  CARAVAN_RETURN_IF_ERROR(staging.CopyTo(memory_.data(), size));
+  return memory_.data();
+}
+
+}  // namespace caravan::worker::cuda

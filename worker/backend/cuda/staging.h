@@ -1,0 +1,77 @@
+// The way of bytes between the host and the device through page-locked memory.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_STAGING_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_STAGING_H_
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "worker/backend/cuda/device_context.h"
+#include "worker/backend/cuda/device_memory.h"
+
+namespace caravan::worker::cuda {
+
+// Page-locked memory that is filled by the host and read by copies in the
+// stream: Free waits until the last of them is done. The context outlives it.
+class StagingBuffer final {
+ public:
+  static absl::StatusOr<std::unique_ptr<StagingBuffer>> Create(
+      DeviceContext& context, int64_t bytes);
+  ~StagingBuffer();
+  StagingBuffer(const StagingBuffer&) = delete;
+  StagingBuffer& operator=(const StagingBuffer&) = delete;
+
+  int64_t bytes() const { return memory_.bytes(); }
+  // The memory, once no copy reads it any more.
+  absl::StatusOr<std::byte*> Free();
+  // Enqueues a copy of its first bytes to the device.
+  absl::Status CopyTo(void* device, int64_t bytes);
+  // Copies from the device to its beginning and waits for that.
+  absl::Status CopyFrom(const void* device, int64_t bytes);
+
+ private:
+  StagingBuffer(DeviceContext& context, PinnedMemory memory)
+      : context_(context), memory_(std::move(memory)) {}
+
+  DeviceContext& context_;
+  const PinnedMemory memory_;
+  cudaEvent_t copied_ = nullptr;
+};
+
+// A small table that the host makes anew now and then, on the device. Several
+// versions may be on their way while the host goes ahead.
+class DeviceTable final {
+ public:
+  explicit DeviceTable(DeviceContext& context) : context_(context) {}
+
+  // Enqueues a copy; what it returns holds `bytes` for what is enqueued until
+  // the next call. Grows as needed, which waits for the device.
+  absl::StatusOr<std::byte*> Upload(absl::Span<const std::byte> bytes);
+
+  template <typename T>
+  absl::StatusOr<T*> UploadArray(absl::Span<const T> values) {
+    absl::StatusOr<std::byte*> uploaded = Upload(
+        absl::MakeConstSpan(reinterpret_cast<const std::byte*>(values.data()),
+                            values.size() * sizeof(T)));
+    if (!uploaded.ok()) return uploaded.status();
+    return reinterpret_cast<T*>(*uploaded);
+  }
+
+ private:
+  static constexpr int kVersions = 4;
+
+  DeviceContext& context_;
+  DeviceMemory memory_;
+  std::array<std::unique_ptr<StagingBuffer>, kVersions> staging_;
+  int next_ = 0;
+};
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_STAGING_H_

@@ -163,6 +163,7 @@ std::optional<v1::AgentReport> FakeCoordinator::Await(const std::string& node,
   auto& reports = service_->reports_;
   auto found = reports.end();
   const auto arrived = [&] {
+    service_->mutex_.AssertHeld();
     for (found = reports.begin(); found != reports.end(); ++found) {
       if (found->first == node && fits(found->second)) return true;
     }
@@ -185,7 +186,10 @@ bool FakeCoordinator::AwaitHello(const std::string& node) {
 bool FakeCoordinator::AwaitGone(const std::string& node,
                                 absl::Duration timeout) {
   absl::MutexLock lock(&service_->mutex_);
-  const auto gone = [&] { return service_->attached_.count(node) == 0; };
+  const auto gone = [&] {
+    service_->mutex_.AssertHeld();
+    return service_->attached_.count(node) == 0;
+  };
   return service_->mutex_.AwaitWithTimeout(absl::Condition(&gone), timeout);
 }
 

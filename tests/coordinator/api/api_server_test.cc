@@ -80,7 +80,7 @@ TEST_F(ApiServerTest, Chats) {
     if (event == "[DONE]") continue;
     content += json::parse(event)["choices"][0]["delta"].value("content", "");
   }
-  EXPECT_EQ(content, message["content"]);
+  EXPECT_EQ(content, message["content"].get<std::string>());
 }
 
 TEST_F(ApiServerTest, AnswersPromptListsAndChoices) {

@@ -77,9 +77,9 @@ function(caravan_compile_as_cxx)
 endfunction()
 
 # caravan_emulated_test(NAME n SRCS ... DEPS ... LIBRARIES ...) makes a test binary
-# per variant; DEPS are libraries made by the function above, LIBRARIES others. The plain one's tests are registered one by one, and the
-# whole binary again for protected memory and for each seed; the others' as one
-# test.
+# per variant; DEPS are libraries made by the function above, LIBRARIES others.
+# The plain one's tests are registered one by one, and the whole binary again for
+# protected memory and for each seed; the others' as one test.
 function(caravan_emulated_test)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;LIBRARIES" ${ARGN})
   caravan_compile_as_cxx(${ARG_SRCS})

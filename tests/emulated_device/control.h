@@ -23,6 +23,18 @@ void InjectKernelFault(int kernels, cudaError_t error);
 // How many kernels have run in this process.
 int64_t KernelsRun();
 
+// Calls in this process that took or gave back memory of a device or pinned
+// memory of the host, those for no bytes and those that failed too.
+struct MemoryCalls {
+  int64_t allocations = 0;
+  int64_t releases = 0;
+  friend bool operator==(const MemoryCalls&, const MemoryCalls&) = default;
+};
+MemoryCalls MemoryCallsMade();
+
+// Of a device's memory, as it was asked for.
+int64_t AllocatedBytes(int device);
+
 }  // namespace caravan::emulated
 
 #endif  // CARAVAN_TESTS_EMULATED_DEVICE_CONTROL_H_

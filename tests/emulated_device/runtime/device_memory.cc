@@ -138,6 +138,16 @@ const Allocation* FindAllocation(const void* address) {
                                                           : nullptr;
 }
 
+size_t BytesOf(int device) {
+  size_t bytes = 0;
+  for (const auto& [address, allocation] : GetMemory().allocations) {
+    if (allocation.kind == MemoryKind::kDevice && allocation.device == device) {
+      bytes += allocation.bytes;
+    }
+  }
+  return bytes;
+}
+
 void CheckGuards() {
   for (const auto& [address, allocation] : GetMemory().allocations) {
     if (InArena(allocation) || allocation.kind == MemoryKind::kRegistered) {

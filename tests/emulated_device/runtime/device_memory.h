@@ -36,6 +36,8 @@ bool RegisterHost(void* address, size_t bytes, int device);
 bool Free(void* address, MemoryKind kind);
 // The allocation that holds `address`; null for other memory.
 const Allocation* FindAllocation(const void* address);
+// Of all allocations of the device's memory, as they were asked for.
+size_t BytesOf(int device);
 // Fails devices whose buffers were written past their ends.
 void CheckGuards();
 

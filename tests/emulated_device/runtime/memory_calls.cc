@@ -1,14 +1,18 @@
 // Allocation and release.
 #include <cuda_runtime_api.h>
 
+#include "tests/emulated_device/control.h"
 #include "tests/emulated_device/runtime/device_memory.h"
 #include "tests/emulated_device/runtime/runtime_state.h"
 
 namespace caravan::emulated {
 namespace {
 
+MemoryCalls made;  // guarded by RuntimeMutex
+
 cudaError_t Allocate(void** address, size_t bytes, MemoryKind kind) {
   const RuntimeLock lock(RuntimeMutex());
+  ++made.allocations;
   cudaError_t error = CheckNoCapture();
   if (error == cudaSuccess) error = DeviceError();
   if (error != cudaSuccess) return error;
@@ -26,6 +30,7 @@ cudaError_t Allocate(void** address, size_t bytes, MemoryKind kind) {
 cudaError_t Release(void* address, MemoryKind kind) {
   if (address == nullptr) return cudaSuccess;
   RuntimeLock lock(RuntimeMutex());
+  ++made.releases;
   const cudaError_t error = CheckNoCapture();
   if (error != cudaSuccess) return error;
   const Allocation* allocation = FindAllocation(address);
@@ -36,6 +41,17 @@ cudaError_t Release(void* address, MemoryKind kind) {
 }
 
 }  // namespace
+
+MemoryCalls MemoryCallsMade() {
+  const RuntimeLock lock(RuntimeMutex());
+  return made;
+}
+
+int64_t AllocatedBytes(int device) {
+  const RuntimeLock lock(RuntimeMutex());
+  return static_cast<int64_t>(BytesOf(device));
+}
+
 }  // namespace caravan::emulated
 
 using namespace caravan::emulated;  // NOLINT(google-build-using-namespace)

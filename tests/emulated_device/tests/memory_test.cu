@@ -40,6 +40,27 @@ TEST_F(MemoryTest, IsCountedAndLimited) {
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
 }
 
+TEST_F(MemoryTest, CallsAreCounted) {
+  const MemoryCalls before = MemoryCallsMade();
+  const int64_t bytes_before = AllocatedBytes(0);
+  void* device = Allocate(1000);
+  void* pinned = nullptr;
+  ASSERT_EQ(cudaHostAlloc(&pinned, 50, cudaHostAllocDefault), cudaSuccess);
+  EXPECT_EQ(AllocatedBytes(0), bytes_before + 1000);
+  EXPECT_EQ(cudaMemset(device, 0, 1000), cudaSuccess);
+  EXPECT_EQ(MemoryCallsMade(),
+            (MemoryCalls{before.allocations + 2, before.releases}));
+  void* too_much = nullptr;
+  EXPECT_EQ(cudaMalloc(&too_much, GetSettings().memory_bytes + 1),
+            cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaFreeHost(pinned), cudaSuccess);
+  EXPECT_EQ(cudaFree(device), cudaSuccess);
+  EXPECT_EQ(MemoryCallsMade(),
+            (MemoryCalls{before.allocations + 3, before.releases + 2}));
+  EXPECT_EQ(AllocatedBytes(0), bytes_before);
+  cudaGetLastError();
+}
+
 TEST_F(MemoryTest, ReleasesWhatWasAllocatedOnce) {
   void* memory = Allocate(8);
   EXPECT_EQ(cudaFreeHost(memory), cudaErrorInvalidValue);

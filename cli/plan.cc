@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "cli/byte_size.h"
 #include "partition/model/model_source.h"
@@ -31,8 +33,10 @@ Examples:
       Three machines, one stage each, and a shorter context.
   caravan plan llama-2-13b --device-memory 16GiB
       Says by how much it does not fit and what would.
-  caravan plan llama-2-70b -tp 2 --device-memory 24GiB -q q4
-      With weights of 4 bits.
+  caravan plan llama-2-70b -tp 2 --device cuda --device-memory 24GiB -q q4
+      Two GPUs, with weights of 4 bits; also what CUDA and NCCL take.
+  caravan plan llama-2-13b -pp 2 --device cuda --device-memory 24GiB,16GiB
+      Unequal ones: the smaller takes fewer layers if it must.
 
 -tp splits every layer by heads and columns: devices talk twice per layer, so
 keep it within a machine or a fast network. -pp splits the model by layers:
@@ -75,11 +79,102 @@ int64_t MachineMemory() {
   return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
 }
 
-absl::StatusOr<int64_t> DeviceMemory(const PlanCommandOptions& options,
-                                     int64_t num_ranks) {
-  if (options.device_memory.empty()) return MachineMemory() / num_ranks;
-  absl::StatusOr<int64_t> bytes = ParseByteSize(options.device_memory);
-  return bytes.ok() ? bytes : Annotate(bytes.status(), "--device-memory");
+// Of each rank's device.
+absl::StatusOr<std::vector<int64_t>> DeviceMemory(
+    const PlanCommandOptions& options, int64_t num_ranks) {
+  if (options.device_memory.empty()) {
+    if (options.device == "cuda") {
+      return absl::InvalidArgumentError(
+          "--device cuda needs --device-memory, that of each GPU, such as "
+          "24GiB: `caravan status` shows what a cluster's GPUs have");
+    }
+    return std::vector<int64_t>(num_ranks, MachineMemory() / num_ranks);
+  }
+  std::vector<int64_t> memory;
+  for (const absl::string_view text :
+       absl::StrSplit(options.device_memory, ',')) {
+    absl::StatusOr<int64_t> bytes = ParseByteSize(text);
+    if (!bytes.ok()) return Annotate(bytes.status(), "--device-memory");
+    memory.push_back(*bytes);
+  }
+  if (memory.size() == 1) memory.resize(num_ranks, memory[0]);
+  if (static_cast<int64_t>(memory.size()) != num_ranks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--device-memory has ", memory.size(), " sizes for ",
+                     num_ranks, " ranks: one for all, or one for each"));
+  }
+  return memory;
+}
+
+absl::StatusOr<partition::DeviceKind> FindKind(
+    const PlanCommandOptions& options) {
+  if (options.device == "cpu") return partition::DeviceKind::kCpu;
+  if (options.device == "cuda") return partition::DeviceKind::kGpu;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--device must be cpu or cuda, is ", options.device));
+}
+
+void AddLayoutOptions(CLI::App& command, PlanCommandOptions& options) {
+  command.add_option("model", options.model, "Folder, file or name")
+      ->required()
+      ->type_name("MODEL");
+  command
+      .add_option("--tensor-parallel-size,--tp", options.tp,
+                  "Ranks that share each layer; also -tp")
+      ->capture_default_str();
+  command
+      .add_option("--pipeline-parallel-size,--pp", options.pp,
+                  "Stages that the layers are divided among; also -pp")
+      ->capture_default_str();
+  command
+      .add_option("--device", options.device,
+                  "What ranks compute on: cpu, or cuda (a GPU each)")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command
+      .add_option("--device-memory", options.device_memory,
+                  "Memory of each device, as 24GiB or 24GB, or of one after "
+                  "the other, as 24GiB,16GiB (default: this machine's, shared "
+                  "by all ranks; needed with --device cuda)")
+      ->type_name("SIZE[,SIZE...]");
+}
+
+void AddModelOptions(CLI::App& command, PlanCommandOptions& options) {
+  command.add_option("--max-model-len", options.max_model_len,
+                     "Longest sequence in tokens (default: the model's)");
+  command
+      .add_option("--max-num-seqs", options.max_sequences,
+                  "Sequences that run at once")
+      ->capture_default_str();
+  command
+      .add_option("--max-num-batched-tokens", options.max_rows_per_step,
+                  "Tokens of one step")
+      ->capture_default_str();
+  command
+      .add_option("--gpu-memory-utilization,--memory-utilization",
+                  options.memory_utilization,
+                  "Share of the memory that may be filled")
+      ->capture_default_str();
+  command
+      .add_option("--dtype", options.dtype,
+                  "How weights that are not quantized are held: auto (as in "
+                  "the checkpoint), float32, bfloat16, float16")
+      ->capture_default_str();
+  command
+      .add_option("-q,--quantization", options.quantization,
+                  "auto: quantized weights as they are stored; none: decoded "
+                  "to --dtype; q8, q4: all weights quantized")
+      ->capture_default_str();
+  command
+      .add_option("--load-format", options.load_format,
+                  "auto, or dummy: config.json alone is enough")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
+  command
+      .add_option("--hf-overrides", options.hf_overrides,
+                  "Fields instead of config.json's, as "
+                  "'{\"num_hidden_layers\": 2}'")
+      ->type_name("JSON");
 }
 
 }  // namespace
@@ -107,11 +202,14 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
   CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
                            partition::ParseQuantization(options.quantization));
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
-  CARAVAN_ASSIGN_OR_RETURN(const int64_t memory,
+  CARAVAN_ASSIGN_OR_RETURN(const partition::DeviceKind kind, FindKind(options));
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<int64_t> memory,
                            DeviceMemory(options, num_ranks));
   std::vector<partition::DeviceSpec> devices(num_ranks);
   for (int64_t i = 0; i < num_ranks; ++i) {
-    devices[i] = {.name = absl::StrCat("device-", i), .memory_bytes = memory};
+    devices[i] = {.kind = kind,
+                  .name = absl::StrCat("device-", i),
+                  .memory_bytes = memory[i]};
   }
   CARAVAN_ASSIGN_OR_RETURN(const partition::Plan plan,
                            partition::MakePlan(spec, devices, plan_options));
@@ -123,57 +221,8 @@ void AddPlanCommand(CLI::App& app, int& exit_code) {
       "plan", "Show how a model would be laid over devices, and if it fits");
   command->footer(kExamples);
   auto options = std::make_shared<PlanCommandOptions>();
-  command->add_option("model", options->model, "Folder, file or name")
-      ->required()
-      ->type_name("MODEL");
-  command
-      ->add_option("--tensor-parallel-size,--tp", options->tp,
-                   "Ranks that share each layer; also -tp")
-      ->capture_default_str();
-  command
-      ->add_option("--pipeline-parallel-size,--pp", options->pp,
-                   "Stages that the layers are divided among; also -pp")
-      ->capture_default_str();
-  command
-      ->add_option("--device-memory", options->device_memory,
-                   "Memory of each device, as 24GiB or 24GB (default: this "
-                   "machine's, shared by all ranks)")
-      ->type_name("SIZE");
-  command->add_option("--max-model-len", options->max_model_len,
-                      "Longest sequence in tokens (default: the model's)");
-  command
-      ->add_option("--max-num-seqs", options->max_sequences,
-                   "Sequences that run at once")
-      ->capture_default_str();
-  command
-      ->add_option("--max-num-batched-tokens", options->max_rows_per_step,
-                   "Tokens of one step")
-      ->capture_default_str();
-  command
-      ->add_option("--gpu-memory-utilization,--memory-utilization",
-                   options->memory_utilization,
-                   "Share of the memory that may be filled")
-      ->capture_default_str();
-  command
-      ->add_option("--dtype", options->dtype,
-                   "How weights that are not quantized are held: auto (as in "
-                   "the checkpoint), float32, bfloat16, float16")
-      ->capture_default_str();
-  command
-      ->add_option("-q,--quantization", options->quantization,
-                   "auto: quantized weights as they are stored; none: decoded "
-                   "to --dtype; q8, q4: all weights quantized")
-      ->capture_default_str();
-  command
-      ->add_option("--load-format", options->load_format,
-                   "auto, or dummy: config.json alone is enough")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->capture_default_str();
-  command
-      ->add_option("--hf-overrides", options->hf_overrides,
-                   "Fields instead of config.json's, as "
-                   "'{\"num_hidden_layers\": 2}'")
-      ->type_name("JSON");
+  AddLayoutOptions(*command, *options);
+  AddModelOptions(*command, *options);
   command->callback([options, &exit_code] {
     const absl::StatusOr<std::string> report = PlanReport(*options);
     if (report.ok()) {

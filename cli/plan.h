@@ -17,7 +17,10 @@ struct PlanCommandOptions {
   std::string model;  // a folder, a file, or a name such as "llama-2-70b"
   int tp = 1;
   int pp = 1;
-  std::string device_memory;  // of each device; empty: this machine's, shared
+  std::string device = "cpu";  // or "cuda"
+  // Of all devices alike, or of each, as "24GiB,16GiB"; empty: this machine's,
+  // shared by the ranks.
+  std::string device_memory;
   int64_t max_model_len = 0;  // 0: the model's
   int64_t max_sequences = 256;
   int64_t max_rows_per_step = 512;

@@ -96,7 +96,8 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceOnGpus(
   for (const NodeGpus& entry : found) {
     for (const v1::Device* gpu : entry.gpus) {
       if (ranks.size() == num_ranks) return ranks;
-      ranks.push_back({.device = {.node = entry.node->name,
+      ranks.push_back({.device = {.kind = partition::DeviceKind::kGpu,
+                                  .node = entry.node->name,
                                   .name = gpu->name(),
                                   .memory_bytes = gpu->memory_bytes()},
                        .device_uuid = gpu->uuid()});

@@ -42,6 +42,7 @@ v1::EnginePlan ToProto(const partition::Plan& plan,
     out->set_kv_cache_bytes(rank.memory.kv_cache);
     out->set_activation_bytes(rank.memory.activations);
     out->set_communication_bytes(rank.memory.communication);
+    out->set_reserve_bytes(rank.memory.reserve);
   }
   return proto;
 }

@@ -42,28 +42,29 @@ Json NodeJson(const Node& node) {
 }
 
 Json RankJson(const v1::RankPlan& plan, const RankState& state) {
-  return {{"rank", plan.rank()},
-          {"stage", plan.stage()},
-          {"tp_rank", plan.tp_rank()},
-          {"node", plan.node()},
-          {"device_uuid", plan.device_uuid()},
-          {"pid", state.pid},
-          {"layers", RangeJson(plan.layers())},
-          {"heads", RangeJson(plan.heads())},
-          {"kv_heads", RangeJson(plan.kv_heads())},
-          {"weight_bytes", plan.weight_bytes()},
-          {"kv_cache_bytes", plan.kv_cache_bytes()},
-          {"planned_bytes", plan.weight_bytes() + plan.kv_cache_bytes() +
-                                plan.activation_bytes() +
-                                plan.communication_bytes()},
-          {"resident_bytes", state.resident_bytes},
-          {"loaded_bytes", state.loaded_bytes},
-          {"total_bytes", state.total_bytes},
-          {"ready", state.ready},
-          {"threads", state.num_threads},
-          {"instruction_set", state.instruction_set},
-          {"step", state.step},
-          {"phase", state.phase}};
+  return {
+      {"rank", plan.rank()},
+      {"stage", plan.stage()},
+      {"tp_rank", plan.tp_rank()},
+      {"node", plan.node()},
+      {"device_uuid", plan.device_uuid()},
+      {"pid", state.pid},
+      {"layers", RangeJson(plan.layers())},
+      {"heads", RangeJson(plan.heads())},
+      {"kv_heads", RangeJson(plan.kv_heads())},
+      {"weight_bytes", plan.weight_bytes()},
+      {"kv_cache_bytes", plan.kv_cache_bytes()},
+      {"planned_bytes", plan.weight_bytes() + plan.kv_cache_bytes() +
+                            plan.activation_bytes() +
+                            plan.communication_bytes() + plan.reserve_bytes()},
+      {"resident_bytes", state.resident_bytes},
+      {"loaded_bytes", state.loaded_bytes},
+      {"total_bytes", state.total_bytes},
+      {"ready", state.ready},
+      {"threads", state.num_threads},
+      {"instruction_set", state.instruction_set},
+      {"step", state.step},
+      {"phase", state.phase}};
 }
 
 Json ReplicaJson(const ClusterView& view) {

@@ -13,6 +13,9 @@ namespace {
 
 using Row = std::vector<std::string>;
 
+constexpr char kAssumed[] =
+    "\nWhat CUDA and NCCL take is assumed: no GPU has measured it.\n";
+
 std::string Size(int64_t bytes) {
   const double value = static_cast<double>(bytes);
   return bytes >= int64_t{100} << 20
@@ -25,8 +28,24 @@ std::string Span(const Range& range) {
                            : absl::StrCat(range.begin, "-", range.end - 1);
 }
 
-Row Cells(const RankPlan& rank, const PlanOptions& options) {
-  return {
+struct Column {
+  const char* name;
+  int64_t RankMemory::* bytes;
+};
+
+// What CUDA itself takes is a column only where there is a GPU.
+std::vector<Column> MemoryColumns(const RankMemory& sum) {
+  std::vector<Column> columns = {{"weights", &RankMemory::weights},
+                                 {"KV cache", &RankMemory::kv_cache},
+                                 {"activations", &RankMemory::activations},
+                                 {"communication", &RankMemory::communication}};
+  if (sum.reserve > 0) columns.push_back({"CUDA", &RankMemory::reserve});
+  return columns;
+}
+
+Row Cells(const RankPlan& rank, const std::vector<Column>& columns,
+          const PlanOptions& options) {
+  Row row = {
       absl::StrCat(rank.rank),
       absl::StrCat(rank.stage),
       absl::StrCat(rank.tp_rank),
@@ -35,13 +54,13 @@ Row Cells(const RankPlan& rank, const PlanOptions& options) {
       Span(rank.shard.heads),
       Span(rank.shard.kv_heads),
       Span(rank.shard.mlp_columns),
-      rank.has_embedding || rank.has_head ? Span(rank.shard.vocabulary) : "-",
-      Size(rank.memory.weights),
-      Size(rank.memory.kv_cache),
-      Size(rank.memory.activations),
-      Size(rank.memory.communication),
-      Size(rank.memory.total()),
-      Size(UsableBytes(rank.device, options) - rank.memory.total())};
+      rank.has_embedding || rank.has_head ? Span(rank.shard.vocabulary) : "-"};
+  for (const Column& column : columns) {
+    row.push_back(Size(rank.memory.*column.bytes));
+  }
+  row.push_back(Size(rank.memory.total()));
+  row.push_back(Size(UsableBytes(rank.device, options) - rank.memory.total()));
+  return row;
 }
 
 // Columns as wide as their widest cell, all to the right.
@@ -70,22 +89,27 @@ std::string FormatPlan(const Plan& plan) {
   const PlanOptions& options = plan.options;
   const ModelSpec& spec = plan.spec;
   RankMemory sum;
-  std::vector<Row> rows = {{"rank", "stage", "tp", "device", "layers", "heads",
-                            "KV heads", "columns", "vocabulary", "weights",
-                            "KV cache", "activations", "communication", "total",
-                            "left"}};
   for (const RankPlan& rank : plan.ranks) {
-    rows.push_back(Cells(rank, options));
     sum.weights += rank.memory.weights;
     sum.kv_cache += rank.memory.kv_cache;
     sum.activations += rank.memory.activations;
     sum.communication += rank.memory.communication;
+    sum.reserve += rank.memory.reserve;
   }
-  Row total(9);
+  const std::vector<Column> columns = MemoryColumns(sum);
+  Row head = {"rank",  "stage",    "tp",      "device",    "layers",
+              "heads", "KV heads", "columns", "vocabulary"};
+  Row total(head.size());
   total[0] = "all";
-  for (const int64_t bytes : {sum.weights, sum.kv_cache, sum.activations,
-                              sum.communication, sum.total()}) {
-    total.push_back(Size(bytes));
+  for (const Column& column : columns) {
+    head.emplace_back(column.name);
+    total.push_back(Size(sum.*column.bytes));
+  }
+  head.insert(head.end(), {"total", "left"});
+  total.push_back(Size(sum.total()));
+  std::vector<Row> rows = {head};
+  for (const RankPlan& rank : plan.ranks) {
+    rows.push_back(Cells(rank, columns, options));
   }
   rows.push_back(total);
   return absl::StrCat(
@@ -100,7 +124,7 @@ std::string FormatPlan(const Plan& plan) {
       options.max_model_len, " tokens a sequence, ", options.max_sequences,
       " sequences, ", options.max_rows_per_step, " rows a step; ",
       plan.num_blocks, " KV blocks = ", plan.num_blocks * kBlockTokens,
-      " tokens\n\n", Align(rows));
+      " tokens\n\n", Align(rows), sum.reserve > 0 ? kAssumed : "");
 }
 
 }  // namespace caravan::partition

@@ -3,39 +3,58 @@
 #include "absl/strings/str_cat.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
+#include "partition/plan/layer_fit.h"
 #include "partition/plan/rank_memory.h"
 
 namespace caravan::partition {
+
+namespace {
+
+bool Fits(const ModelSpec& spec, const RankPlan& rank,
+          const PlanOptions& options) {
+  return BlocksThatFit(spec, rank, options) >= LeastBlocks(options);
+}
+
+}  // namespace
 
 absl::StatusOr<std::vector<RankPlan>> LayOutRanks(
     const ModelSpec& spec, const std::vector<DeviceSpec>& devices,
     const PlanOptions& options) {
   CARAVAN_ASSIGN_OR_RETURN(const std::vector<TensorShard> shards,
                            ShardTensors(spec, options.tp));
-  CARAVAN_ASSIGN_OR_RETURN(const std::vector<Range> layers,
-                           ShardLayers(spec, options.pp));
-  const size_t num_ranks = shards.size() * layers.size();
+  // Refuses impossible degrees before it is said that devices are too few.
+  CARAVAN_RETURN_IF_ERROR(ShardLayers(spec, options.pp).status());
+  const size_t num_ranks = shards.size() * static_cast<size_t>(options.pp);
   if (devices.size() < num_ranks) {
     return absl::InvalidArgumentError(absl::StrCat(
         "too few devices: devices=", devices.size(), " needed=", num_ranks,
         " (tp=", options.tp, " x pp=", options.pp, ")"));
   }
+  const auto rank_of = [&](int stage, int tp_rank, const Range& layers) {
+    RankPlan rank{.rank = stage * options.tp + tp_rank,
+                  .stage = stage,
+                  .tp_rank = tp_rank,
+                  .device = devices[stage * options.tp + tp_rank],
+                  .layers = layers,
+                  .shard = shards[tp_rank],
+                  .has_embedding = stage == 0,
+                  .has_head = stage == options.pp - 1};
+    rank.memory = MemoryWithoutCache(spec, rank, options);
+    return rank;
+  };
+  const auto fits = [&](int stage, const Range& layers) {
+    for (int tp_rank = 0; tp_rank < options.tp; ++tp_rank) {
+      if (!Fits(spec, rank_of(stage, tp_rank, layers), options)) return false;
+    }
+    return true;
+  };
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<Range> stages,
+                           FitLayers(spec, options.pp, fits));
   std::vector<RankPlan> ranks;
   ranks.reserve(num_ranks);
   for (int stage = 0; stage < options.pp; ++stage) {
     for (int tp_rank = 0; tp_rank < options.tp; ++tp_rank) {
-      RankPlan rank{.rank = stage * options.tp + tp_rank,
-                    .stage = stage,
-                    .tp_rank = tp_rank,
-                    .device = devices[ranks.size()],
-                    .layers = layers[stage],
-                    .shard = shards[tp_rank],
-                    .has_embedding = stage == 0,
-                    .has_head = stage == options.pp - 1};
-      rank.memory = {.weights = WeightBytes(spec, rank, options),
-                     .activations = ActivationBytes(spec, rank, options),
-                     .communication = CommunicationBytes(spec, options)};
-      ranks.push_back(rank);
+      ranks.push_back(rank_of(stage, tp_rank, stages[stage]));
     }
   }
   return ranks;

@@ -77,7 +77,11 @@ absl::Status DoesNotFit(const Plan& plan, const RankPlan& rank,
           ? std::string("as asked for")
           : absl::StrCat("one sequence of ", options.max_model_len, " tokens"),
       "), ", GiB(rank.memory.activations), " for activations, ",
-      GiB(rank.memory.communication), " for communication. ",
+      GiB(rank.memory.communication), " for communication",
+      rank.memory.reserve == 0
+          ? ""
+          : absl::StrCat(", ", GiB(rank.memory.reserve), " for CUDA itself"),
+      ". ",
       changes.empty()
           ? absl::StrCat("No single change of options would do; devices of ",
                          GiB(needed / options.memory_utilization), " would")

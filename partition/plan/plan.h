@@ -20,8 +20,14 @@ inline constexpr int64_t kBlockTokens = 16;  // positions of one KV block
 // many rows at once.
 inline constexpr int64_t kMaxLogitRows = 64;
 
+enum class DeviceKind {
+  kCpu,  // a share of a node's cores and memory
+  kGpu,
+};
+
 // Where a rank can run.
 struct DeviceSpec {
+  DeviceKind kind = DeviceKind::kCpu;
   std::string node;
   std::string name;
   int64_t memory_bytes = 0;  // what Caravan may use
@@ -46,14 +52,16 @@ struct PlanOptions {
   HoldOptions hold() const { return {quantization, weight_dtype}; }
 };
 
-// Computed before a byte is loaded; the engine allocates exactly this at start.
+// Computed before a byte is loaded; the engine allocates exactly this at start,
+// but for the reserve and for NCCL's part of communication, which are bounds.
 struct RankMemory {
   int64_t weights = 0;
   int64_t kv_cache = 0;
   int64_t activations = 0;
   int64_t communication = 0;
+  int64_t reserve = 0;  // of a GPU: what CUDA itself takes
   int64_t total() const {
-    return weights + kv_cache + activations + communication;
+    return weights + kv_cache + activations + communication + reserve;
   }
 };
 
@@ -77,11 +85,13 @@ struct Plan {
   int64_t num_stages() const { return options.pp; }
 };
 
-// Lays `spec` over the first tp * pp devices, in their order. kInvalidArgument:
-// a degree that the model does not allow, or too few devices.
-// kResourceExhausted: it does not fit; the message says by how much, on which
-// rank, and what would. A plan that chooses the number of blocks has room for
-// one sequence of max_model_len at least.
+// Lays `spec` over the first tp * pp devices, in their order. Stages have as
+// many layers as makes the slowest one fast (ShardLayers), or, where a device
+// is too small for that, as lets all of them fit. kInvalidArgument: a degree
+// that the model does not allow, or too few devices. kResourceExhausted: it
+// does not fit; the message says by how much, on which rank, and what would. A
+// plan that chooses the number of blocks has room for one sequence of
+// max_model_len at least.
 absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
                               const std::vector<DeviceSpec>& devices,
                               const PlanOptions& options);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/checked_math.h"
+#include "partition/plan/gpu_memory.h"
 
 namespace caravan::partition {
 namespace {
@@ -37,9 +38,55 @@ Shapes ShapesOf(const ModelSpec& spec, const RankPlan& rank) {
           .hidden = spec.hidden_size};
 }
 
-int64_t PaddedBytes(const HeldMatrix& matrix) {
-  return matrix.count * RoundUp(matrix.rows, kPanelRows) *
-         ByteSize(matrix.format, matrix.cols);
+int64_t BytesOn(DeviceKind kind, const HeldMatrix& matrix) {
+  switch (kind) {
+    case DeviceKind::kCpu:
+      return matrix.count * RoundUp(matrix.rows, kPanelRows) *
+             ByteSize(matrix.format, matrix.cols);
+    case DeviceKind::kGpu:
+      return matrix.count *
+             GpuMatrixBytes(matrix.format, matrix.rows, matrix.cols);
+  }
+  return 0;
+}
+
+int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
+                    const PlanOptions& options) {
+  int64_t num_norms = 2 * rank.layers.size();
+  if (rank.has_head) ++num_norms;
+  int64_t bytes = num_norms * spec.hidden_size * kFloat;
+  ForEachMatrix(spec, rank, options.hold(), [&](const HeldMatrix& matrix) {
+    bytes += BytesOn(rank.device.kind, matrix);
+  });
+  return bytes;
+}
+
+int64_t CpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
+                           const PlanOptions& options) {
+  const Shapes s = ShapesOf(spec, rank);
+  const int64_t rows = options.max_rows_per_step;
+  int64_t floats = rows * (2 * s.hidden + 2 * s.query_size + s.columns);
+  if (rank.has_head) floats += std::min(rows, kMaxLogitRows) * s.vocabulary;
+  floats += options.max_model_len * spec.head_dim;  // RoPE: cos and sin
+  const int64_t most_cols = std::max({s.hidden, s.query_size, s.columns});
+  int64_t most_rows = std::max({s.qkv_rows, s.gate_up_rows, s.hidden});
+  if (rank.has_embedding || rank.has_head) {
+    most_rows = std::max(most_rows, s.vocabulary);
+  }
+  floats += kProductRows * (2 * most_cols + most_rows);
+  return floats * kFloat + rank.device.num_cores * kThreadScratchBytes;
+}
+
+int64_t CpuCommunicationBytes(const ModelSpec& spec,
+                              const PlanOptions& options) {
+  const int64_t message = options.max_rows_per_step * spec.hidden_size * kFloat;
+  int64_t messages = 0;
+  // What is sent and what came; from three ranks on, sums are sent round too.
+  if (options.tp == 2) messages += 2;
+  if (options.tp > 2) messages += 3;
+  // One on its way out, one coming in.
+  if (options.pp > 1) messages += 2;
+  return messages * message;
 }
 
 }  // namespace
@@ -87,7 +134,8 @@ std::string HeldFormatNames(const ModelSpec& spec,
   std::array<int64_t, kNumWeightFormats> bytes = {};
   for (const RankPlan& rank : ranks) {
     ForEachMatrix(spec, rank, options, [&bytes](const HeldMatrix& matrix) {
-      bytes[static_cast<size_t>(matrix.format)] += PaddedBytes(matrix);
+      bytes[static_cast<size_t>(matrix.format)] +=
+          BytesOn(DeviceKind::kCpu, matrix);
     });
   }
   std::vector<WeightFormat> formats;
@@ -116,49 +164,33 @@ int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options) {
   return bytes;
 }
 
-int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
-                    const PlanOptions& options) {
-  int64_t num_norms = 2 * rank.layers.size();
-  if (rank.has_head) ++num_norms;
-  int64_t bytes = num_norms * spec.hidden_size * kFloat;
-  ForEachMatrix(spec, rank, options.hold(), [&bytes](const HeldMatrix& matrix) {
-    bytes += PaddedBytes(matrix);
-  });
-  return bytes;
-}
-
-int64_t ActivationBytes(const ModelSpec& spec, const RankPlan& rank,
-                        const PlanOptions& options) {
-  const Shapes s = ShapesOf(spec, rank);
-  const int64_t rows = options.max_rows_per_step;
-  int64_t floats = rows * (2 * s.hidden + 2 * s.query_size + s.columns);
-  if (rank.has_head) floats += std::min(rows, kMaxLogitRows) * s.vocabulary;
-  floats += options.max_model_len * spec.head_dim;  // RoPE: cos and sin
-  const int64_t most_cols = std::max({s.hidden, s.query_size, s.columns});
-  int64_t most_rows = std::max({s.qkv_rows, s.gate_up_rows, s.hidden});
-  if (rank.has_embedding || rank.has_head) {
-    most_rows = std::max(most_rows, s.vocabulary);
+RankMemory MemoryWithoutCache(const ModelSpec& spec, const RankPlan& rank,
+                              const PlanOptions& options) {
+  RankMemory memory{.weights = WeightBytes(spec, rank, options)};
+  switch (rank.device.kind) {
+    case DeviceKind::kCpu:
+      memory.activations = CpuActivationBytes(spec, rank, options);
+      memory.communication = CpuCommunicationBytes(spec, options);
+      break;
+    case DeviceKind::kGpu:
+      memory.activations = GpuActivationBytes(spec, rank, options);
+      memory.communication = GpuCommunicationBytes(spec, options);
+      memory.reserve = GpuReserveBytes(spec, rank, options);
+      break;
   }
-  floats += kProductRows * (2 * most_cols + most_rows);
-  return floats * kFloat + rank.device.num_cores * kThreadScratchBytes;
-}
-
-int64_t CommunicationBytes(const ModelSpec& spec, const PlanOptions& options) {
-  const int64_t message = options.max_rows_per_step * spec.hidden_size * kFloat;
-  int64_t messages = 0;
-  // What is sent and what came; from three ranks on, sums are sent round too.
-  if (options.tp == 2) messages += 2;
-  if (options.tp > 2) messages += 3;
-  // One on its way out, one coming in.
-  if (options.pp > 1) messages += 2;
-  return messages * message;
+  return memory;
 }
 
 int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank, DType dtype) {
-  const int64_t position =
-      spec.head_dim + RoundUp(spec.head_dim, kVectorFloats);
-  return rank.layers.size() * rank.shard.kv_heads.size() * kBlockTokens *
-         position * ByteSize(dtype);
+  switch (rank.device.kind) {
+    case DeviceKind::kCpu:
+      return rank.layers.size() * rank.shard.kv_heads.size() * kBlockTokens *
+             (spec.head_dim + RoundUp(spec.head_dim, kVectorFloats)) *
+             ByteSize(dtype);
+    case DeviceKind::kGpu:
+      return GpuKvBlockBytes(spec, rank, dtype);
+  }
+  return 0;
 }
 
 }  // namespace caravan::partition

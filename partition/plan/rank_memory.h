@@ -1,6 +1,6 @@
-// What one rank's engine allocates, from the plan alone. Mirrors the decoder
-// (worker/llama) and the loader (worker/engine): whoever changes what they
-// allocate changes this too.
+// What one rank's engine allocates, from the plan alone; on GPUs by
+// gpu_memory.h. Mirrors the decoder (worker/llama) and the loader
+// (worker/engine): whoever changes what they allocate changes this too.
 #ifndef CARAVAN_PARTITION_PLAN_RANK_MEMORY_H_
 #define CARAVAN_PARTITION_PLAN_RANK_MEMORY_H_
 
@@ -42,18 +42,15 @@ std::string HeldFormatNames(const ModelSpec& spec,
 // but the embedding, of which it takes a row.
 int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options);
 
-// Matrices with their rows filled up to whole panels, norms in float32.
-int64_t WeightBytes(const ModelSpec& spec, const RankPlan& rank,
-                    const PlanOptions& options);
-
-// Everything between weights and cache that does not depend on the number of
-// blocks: residual stream, queries, attention, MLP, logits, RoPE tables, and
-// the kernels' scratch.
-int64_t ActivationBytes(const ModelSpec& spec, const RankPlan& rank,
-                        const PlanOptions& options);
-
-// Messages being sent, received and added.
-int64_t CommunicationBytes(const ModelSpec& spec, const PlanOptions& options);
+// All but the KV cache, on the rank's device:
+//   weights: matrices as they are held, norms in float32;
+//   activations: everything that does not depend on the number of blocks:
+//   residual stream, queries, attention, MLP, logits, RoPE tables, and the
+//   kernels' scratch;
+//   communication: messages being sent, received and added;
+//   reserve: as GpuReserveBytes.
+RankMemory MemoryWithoutCache(const ModelSpec& spec, const RankPlan& rank,
+                              const PlanOptions& options);
 
 }  // namespace caravan::partition
 

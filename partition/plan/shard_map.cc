@@ -9,23 +9,6 @@
 namespace caravan::partition {
 namespace {
 
-// Parameters, as a measure of the bytes that a stage reads for each token.
-struct StageCosts {
-  int64_t layer = 0;
-  int64_t embedding = 0;
-  int64_t head = 0;
-};
-
-StageCosts CostsOf(const ModelSpec& spec) {
-  const int64_t heads = spec.num_heads + int64_t{2} * spec.num_kv_heads;
-  const int64_t attention = spec.hidden_size * heads * spec.head_dim +
-                            spec.attention_size() * spec.hidden_size;
-  const int64_t mlp = 3 * spec.hidden_size * spec.intermediate_size;
-  return {.layer = attention + mlp + 2 * spec.hidden_size,
-          .embedding = spec.vocab_size * spec.hidden_size,
-          .head = spec.vocab_size * spec.hidden_size + spec.hidden_size};
-}
-
 // The KV heads that query heads [heads.begin, heads.end) read.
 Range KvHeadsOf(const ModelSpec& spec, const Range& heads) {
   const int64_t group = spec.heads_per_kv_head();
@@ -87,6 +70,16 @@ absl::StatusOr<std::vector<TensorShard>> ShardTensors(const ModelSpec& spec,
     shard.vocabulary = SplitEvenly(spec.vocab_size, tp, rank);
   }
   return shards;
+}
+
+StageCosts CostsOf(const ModelSpec& spec) {
+  const int64_t heads = spec.num_heads + int64_t{2} * spec.num_kv_heads;
+  const int64_t attention = spec.hidden_size * heads * spec.head_dim +
+                            spec.attention_size() * spec.hidden_size;
+  const int64_t mlp = 3 * spec.hidden_size * spec.intermediate_size;
+  return {.layer = attention + mlp + 2 * spec.hidden_size,
+          .embedding = spec.vocab_size * spec.hidden_size,
+          .head = spec.vocab_size * spec.hidden_size + spec.hidden_size};
 }
 
 absl::StatusOr<std::vector<Range>> ShardLayers(const ModelSpec& spec, int pp) {

@@ -41,6 +41,14 @@ inline constexpr int64_t kColumnUnit = 32;
 absl::StatusOr<std::vector<TensorShard>> ShardTensors(const ModelSpec& spec,
                                                       int tp);
 
+// Parameters, as a measure of the bytes that a stage reads for each token.
+struct StageCosts {
+  int64_t layer = 0;
+  int64_t embedding = 0;  // of the first stage
+  int64_t head = 0;       // of the last
+};
+StageCosts CostsOf(const ModelSpec& spec);
+
 // Layers per stage such that the slowest stage is as fast as can be, counting
 // the embedding into the first stage and the head into the last by their bytes.
 // kInvalidArgument: more stages than layers.

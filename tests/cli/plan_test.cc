@@ -40,6 +40,40 @@ TEST(PlanReportTest, SaysWhatWouldFit) {
                      HasSubstr("--tensor-parallel-size 3 (3 devices)"))));
 }
 
+TEST(PlanReportTest, CountsWhatCudaTakes) {
+  PlanCommandOptions options{.model = "llama-2-70b",
+                             .tp = 2,
+                             .device = "cuda",
+                             .device_memory = "24GiB",
+                             .quantization = "q4"};
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(AllOf(HasSubstr("CUDA"), HasSubstr("18.07 GiB"),
+                                 HasSubstr("no GPU has measured it"))));
+  options.memory_utilization = 0.7;
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("may use 16.80 GiB")));
+}
+
+TEST(PlanReportTest, TakesTheMemoryOfEachDevice) {
+  PlanCommandOptions options{.model = "llama-2-13b",
+                             .pp = 2,
+                             .device = "cuda",
+                             .device_memory = "24GiB,16GiB"};
+  EXPECT_THAT(PlanReport(options), IsOkAndHolds(HasSubstr("0-22")));
+  options.device_memory = "24GiB,16GiB,8GiB";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("3 sizes for 2 ranks")));
+  options.device_memory = "";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--device cuda needs --device-memory")));
+  options.device = "tpu";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--device must be cpu or cuda, is tpu")));
+}
+
 TEST(PlanReportTest, UsesThisMachineWithoutDeviceMemory) {
   PlanCommandOptions options{.model = "llama-2-7b"};
   // Whether it fits depends on the machine; that it was asked does not.
@@ -95,11 +129,13 @@ TEST(PlanCommandTest, TakesItsFlags) {
   // Fails after parsing: the model does not exist.
   app.parse(
       "plan no-such-model --tp 2 --pipeline-parallel-size 2 "
-      "--device-memory 1GiB --max-model-len 64 --max-num-seqs 4 "
+      "--device cuda --device-memory 1GiB,2GiB --max-model-len 64 "
+      "--max-num-seqs 4 "
       "--dtype float32 --quantization q8 --load-format dummy");
   EXPECT_EQ(exit_code, 1);
   EXPECT_THROW(app.parse("plan"), CLI::RequiredError);
   EXPECT_THROW(app.parse("plan m --load-format x"), CLI::ValidationError);
+  EXPECT_THROW(app.parse("plan m --device simulated"), CLI::ValidationError);
 }
 
 }  // namespace

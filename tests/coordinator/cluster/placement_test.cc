@@ -76,6 +76,7 @@ TEST(PlaceRanksTest, EachRankHasAGpuAndFewNodesAreUsed) {
   EXPECT_THAT(GpusOf(ranks), ElementsAre("b0", "b1", "d0", "d1"));
   EXPECT_THAT(NodesOf(ranks), ElementsAre("b", "b", "d", "d"));
   EXPECT_EQ(ranks[0].device.memory_bytes, int64_t{24} << 30);
+  EXPECT_EQ(ranks[0].device.kind, partition::DeviceKind::kGpu);
 }
 
 TEST(PlaceRanksTest, TooFewGpusAreCountedByNode) {

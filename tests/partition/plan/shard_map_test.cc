@@ -10,7 +10,7 @@
 
 namespace caravan::partition {
 
-void PrintTo(const Range& range, std::ostream* out) {
+inline void PrintTo(const Range& range, std::ostream* out) {
   *out << "[" << range.begin << "," << range.end << ")";
 }
 

@@ -123,6 +123,10 @@ class Layer final {
                                                           blocks_each)});
     }
     batch_.num_rows = num_rows;
+    OkOrDie(backend.Reserve({.max_rows = num_rows,
+                             .max_sequences = num_sequences,
+                             .max_positions = kPositions,
+                             .attention = shape_}));
   }
 
   void Run() {

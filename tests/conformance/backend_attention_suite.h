@@ -68,6 +68,11 @@ class DeviceAttention final {
                                .head_dim = model.shape.head_dim});
     EXPECT_THAT(cache, testing::IsOk());
     cache_ = *std::move(cache);
+    CARAVAN_EXPECT_OK(
+        backend.Reserve({.max_rows = AttentionModel::kPositions,
+                         .max_sequences = 16,
+                         .max_positions = AttentionModel::kPositions,
+                         .attention = model.shape}));
     EXPECT_GE(cache_->bytes(), 2 * 2 * kNumBlocks * kKvBlockTokens *
                                    model.shape.num_kv_heads *
                                    model.shape.head_dim * int64_t{4});

@@ -165,6 +165,15 @@ inline constexpr WeightFormat kAllFormats[] = {
     WeightFormat::kFloat32, WeightFormat::kFloat16, WeightFormat::kBFloat16,
     WeightFormat::kQ8,      WeightFormat::kQ4,      WeightFormat::kQ4Minimum};
 
+// More than any test of the suites asks for, attention aside.
+inline StepLimits SuiteLimits() {
+  return {.max_rows = 1024,
+          .max_sequences = 16,
+          .max_positions = 64,
+          .max_logit_rows = 256,
+          .vocabulary_size = 40000};
+}
+
 class BackendSuite : public ::testing::TestWithParam<BackendFactory> {
  protected:
   void SetUp() override { backend_ = Make(2); }
@@ -177,6 +186,7 @@ class BackendSuite : public ::testing::TestWithParam<BackendFactory> {
       return nullptr;
     }
     EXPECT_THAT(backend, testing::IsOk());
+    CARAVAN_EXPECT_OK((*backend)->Reserve(SuiteLimits()));
     return *std::move(backend);
   }
 

@@ -129,6 +129,17 @@ struct MassRequest {
   float least = 0;
 };
 
+// Bounds of what one step asks of a backend.
+struct StepLimits {
+  int64_t max_rows = 0;        // of a batch, and ids of one call of Embed
+  int64_t max_sequences = 0;   // of a batch
+  int64_t max_positions = 0;   // of a sequence
+  int64_t max_logit_rows = 0;  // of one call of Head
+  // Columns of the logits of this rank; 0: it computes none.
+  int64_t vocabulary_size = 0;
+  AttentionShape attention;
+};
+
 // Operations are enqueued and run in call order; results may be read by the
 // host after Synchronize(), where an error of the device may also surface. One
 // thread.
@@ -144,6 +155,10 @@ struct MassRequest {
 //
 // Shapes are the caller's contract, checked in debug form by CHECK; nothing
 // here comes from outside the engine.
+//
+// Memory is allocated by Allocate, LoadWeight, CreateKvCache and Reserve, by no
+// other call. Operations on
+// rows, from Embed to Masses, come after Reserve.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -159,6 +174,13 @@ class Backend {
       const MatrixReader& reader, WeightFormat hold_as) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> CreateKvCache(
       const KvCacheShape& shape) = 0;
+
+  // Makes all the room that steps within `limits` need beside the tensors that
+  // they are given: after all weights are loaded and the cache is made. What is
+  // beyond the limits of a backend that needs room for it is refused with
+  // kResourceExhausted, before anything of it is enqueued. May be called again,
+  // also for less: then there is room for both.
+  virtual absl::Status Reserve(const StepLimits& limits) = 0;
 
   // Host to device and back.
   virtual absl::Status CopyIn(absl::Span<const std::byte> from,

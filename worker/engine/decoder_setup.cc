@@ -105,6 +105,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
                    .vocabulary_size = Size(rank.vocabulary()),
                    .adds_residual = rank.tp_rank() == 0};
   options.limits = {.max_rows = setup.plan->max_rows_per_step(),
+                    .max_sequences = setup.plan->max_sequences(),
                     .max_logit_rows = std::min(partition::kMaxLogitRows,
                                                setup.plan->max_rows_per_step()),
                     .max_positions = setup.plan->max_model_len(),

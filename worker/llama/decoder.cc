@@ -64,7 +64,12 @@ absl::Status Decoder::Allocate() {
                              .num_blocks = limits.num_blocks,
                              .num_kv_heads = shape.attention.num_kv_heads,
                              .head_dim = shape.attention.head_dim}));
-  return absl::OkStatus();
+  return backend.Reserve({.max_rows = limits.max_rows,
+                          .max_sequences = limits.max_sequences,
+                          .max_positions = limits.max_positions,
+                          .max_logit_rows = limits.max_logit_rows,
+                          .vocabulary_size = logits_.cols,  // 0 without a head
+                          .attention = shape.attention});
 }
 
 Tensor Decoder::Hidden(int64_t num_rows) const {

@@ -57,6 +57,7 @@ struct DecoderWeights {
 // Upper bounds, from which everything is allocated at creation.
 struct DecoderLimits {
   int64_t max_rows = 0;        // of one step
+  int64_t max_sequences = 0;   // likewise
   int64_t max_logit_rows = 0;  // of one call of Logits
   int64_t max_positions = 0;   // of one sequence
   int64_t num_blocks = 0;

@@ -1,11 +1,12 @@
 // An engine of one rank on the CUDA backend, here the emulated device, against
-// Hugging Face transformers.
+// Hugging Face transformers; its steps allocate nothing.
 
 #include <memory>
 #include <string>
 
 #include "gtest/gtest.h"
 #include "partition/model/model_source.h"
+#include "tests/emulated_device/control.h"
 #include "tests/support/engine_plan.h"
 #include "tests/support/model_golden.h"
 #include "tests/support/status_matchers.h"
@@ -38,8 +39,10 @@ TEST_P(GoldenCudaTest, LogitsAndGreedyTokensEqualTransformers) {
                              .source = source.get(),
                              .backend = backend.get(),
                              .world = worlds[0].get()}));
+  const emulated::MemoryCalls before = emulated::MemoryCallsMade();
   CARAVAN_EXPECT_OK(
       testing::CheckGolden(golden, plan.ranks(0), *backend, *executor));
+  EXPECT_EQ(emulated::MemoryCallsMade(), before) << "a step allocated";
 }
 
 INSTANTIATE_TEST_SUITE_P(SmallModels, GoldenCudaTest,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
@@ -47,15 +48,31 @@ void CheckBatch(const Batch& batch, const KvCacheShape& cache) {
   CARAVAN_CHECK(num_rows == batch.num_rows);
 }
 
+int NumSplits(int64_t positions) {
+  return static_cast<int>(CeilDivide(positions, kSplitPositions));
+}
+
+absl::Status Grow(DeviceContext& context, int64_t bytes, DeviceMemory& memory) {
+  if (bytes <= memory.bytes()) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(context.Wait());
+  memory = DeviceMemory();  // before there is more
+  CARAVAN_ASSIGN_OR_RETURN(memory, DeviceMemory::Create(bytes));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status AttentionOperations::Reserve(const CudaKvCache& cache) {
   const int64_t bytes = kRowsAtOnce * 2 * cache.shape().num_kv_heads *
                         cache.shape().head_dim * kFloatBytes;
-  if (bytes <= keys_values_.bytes()) return absl::OkStatus();
-  CARAVAN_RETURN_IF_ERROR(context_.Wait());
-  CARAVAN_ASSIGN_OR_RETURN(keys_values_, DeviceMemory::Create(bytes));
-  return absl::OkStatus();
+  return Grow(context_, bytes, keys_values_);
+}
+
+absl::Status AttentionOperations::Reserve(const StepLimits& limits) {
+  CARAVAN_RETURN_IF_ERROR(heads_.Reserve(limits.attention));
+  CARAVAN_RETURN_IF_ERROR(heads_.Set(limits.attention));
+  CARAVAN_RETURN_IF_ERROR(batch_.Reserve(limits, heads_.rows_per_tile()));
+  return ReservePartials(limits);
 }
 
 absl::Status AttentionOperations::Prepare(const AttentionLayer& layer,
@@ -112,21 +129,42 @@ absl::Status AttentionOperations::Input(const InputOperands& operands,
   return absl::OkStatus();
 }
 
-absl::Status AttentionOperations::ReservePartials(
-    const AttentionArguments& arguments) {
+absl::Status AttentionOperations::ReservePartials(const StepLimits& limits) {
+  const AttentionShape& shape = limits.attention;
+  const AttentionArguments longest = {
+      .num_heads = shape.num_heads,
+      .cache = {.head_dim = static_cast<int>(shape.head_dim)},
+      .rows_per_tile = heads_.rows_per_tile(),
+      .num_splits = NumSplits(limits.max_positions)};
+  if (longest.num_splits < 2) return absl::OkStatus();
+  const int64_t tile_bytes = PartialFloats(longest) * kFloatBytes;
   const int64_t bytes =
-      std::max(partial_bytes_, PartialFloats(arguments) * kFloatBytes);
-  // A pair of floats for at least two of the sums.
-  const int64_t stats = CeilDivide(bytes, arguments.cache.padded()) * 2;
-  if (bytes > partial_sums_.bytes()) {
-    CARAVAN_RETURN_IF_ERROR(context_.Wait());
-    CARAVAN_ASSIGN_OR_RETURN(partial_sums_, DeviceMemory::Create(bytes));
-  }
-  if (stats > partial_stats_.bytes()) {
-    CARAVAN_RETURN_IF_ERROR(context_.Wait());
-    CARAVAN_ASSIGN_OR_RETURN(partial_stats_, DeviceMemory::Create(stats));
-  }
-  return absl::OkStatus();
+      std::max(tile_bytes,
+               std::min(partial_bytes_,
+                        MostTiles(limits, longest.rows_per_tile) * tile_bytes));
+  // A pair of floats for as many sums as a row of the cache has.
+  const int64_t stats_bytes =
+      CeilDivide(bytes, longest.cache.padded() * kFloatBytes) *
+      static_cast<int64_t>(sizeof(float2));
+  CARAVAN_RETURN_IF_ERROR(Grow(context_, bytes, partial_sums_));
+  return Grow(context_, stats_bytes, partial_stats_);
+}
+
+absl::StatusOr<int64_t> AttentionOperations::UsePartials(
+    AttentionArguments& arguments) const {
+  arguments.partial_sums = partial_sums_.As<float>();
+  arguments.partial_stats = partial_stats_.As<float2>();
+  const int64_t tile_floats = PartialFloats(arguments);
+  const int64_t tile_stats = tile_floats / arguments.cache.padded();
+  const int64_t num_tiles =
+      std::min(partial_sums_.bytes() / (tile_floats * kFloatBytes),
+               partial_stats_.bytes() /
+                   (tile_stats * static_cast<int64_t>(sizeof(float2))));
+  if (num_tiles > 0) return num_tiles;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "a longer context than was reserved: parts=", arguments.num_splits,
+      " heads=", arguments.num_heads, " bytes=", tile_floats * kFloatBytes,
+      " reserved=", partial_sums_.bytes()));
 }
 
 absl::Status AttentionOperations::Attend(const Tensor& queries,
@@ -149,16 +187,11 @@ absl::Status AttentionOperations::Attend(const Tensor& queries,
       .heads = heads_.heads(),
       .groups = heads_.groups(),
       .num_groups = heads_.num_groups(),
-      .num_splits = static_cast<int>(
-          CeilDivide(batch_.most_positions(), kSplitPositions))};
+      .num_splits = NumSplits(batch_.most_positions())};
   int64_t tiles_at_once = 65535;  // of a grid
   if (arguments.num_splits > 1) {
-    CARAVAN_RETURN_IF_ERROR(ReservePartials(arguments));
-    arguments.partial_sums = partial_sums_.As<float>();
-    arguments.partial_stats = partial_stats_.As<float2>();
-    tiles_at_once =
-        std::min(tiles_at_once, partial_sums_.bytes() /
-                                    (PartialFloats(arguments) * kFloatBytes));
+    CARAVAN_ASSIGN_OR_RETURN(const int64_t room, UsePartials(arguments));
+    tiles_at_once = std::min(tiles_at_once, room);
   }
   for (int64_t first = 0; first < batch_.num_tiles(); first += tiles_at_once) {
     arguments.tiles = batch_.tiles() + first;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cuda/batch_table.h"
@@ -22,8 +23,8 @@ class AttentionOperations final {
   // For parts of contexts that are yet to be combined.
   static constexpr int64_t kPartialBytes = int64_t{64} << 20;
 
-  // `partial_bytes`: less only costs more kernels. There is always room for a
-  // single tile of queries.
+  // `partial_bytes`: less only costs more kernels. There is room for a single
+  // tile of queries always, and for no more than a step can have.
   AttentionOperations(DeviceContext& context, LinearOperations& linear,
                       int64_t partial_bytes = kPartialBytes)
       : context_(context),
@@ -34,6 +35,8 @@ class AttentionOperations final {
 
   // Room to work on this cache.
   absl::Status Reserve(const CudaKvCache& cache);
+  // Room for steps; each time more, or as much.
+  absl::Status Reserve(const StepLimits& limits);
 
   struct InputOperands {
     const Tensor& x;
@@ -49,7 +52,9 @@ class AttentionOperations final {
  private:
   // Tables of the batch and the heads.
   absl::Status Prepare(const AttentionLayer& layer, const Batch& batch);
-  absl::Status ReservePartials(const AttentionArguments& arguments);
+  absl::Status ReservePartials(const StepLimits& limits);
+  // Gives the arguments their partials; returns how many tiles have room there.
+  absl::StatusOr<int64_t> UsePartials(AttentionArguments& arguments) const;
 
   DeviceContext& context_;
   LinearOperations& linear_;

@@ -14,13 +14,16 @@
 namespace caravan::worker::cuda {
 namespace {
 
+constexpr int64_t kPackedAlignment = 16;
+
 // Several arrays as one piece of memory, so that one copy brings them over.
 class Packing final {
  public:
   // Returns where the array begins.
   template <typename T>
   size_t Add(const std::vector<T>& values) {
-    bytes_.resize(RoundUp(static_cast<int64_t>(bytes_.size()), 16));
+    bytes_.resize(
+        RoundUp(static_cast<int64_t>(bytes_.size()), kPackedAlignment));
     const size_t at = bytes_.size();
     bytes_.resize(at + values.size() * sizeof(T));
     if (!values.empty()) {
@@ -45,6 +48,19 @@ int64_t BlocksOf(const BatchSequence& sequence) {
 }
 
 }  // namespace
+
+int64_t MostTiles(const StepLimits& limits, int rows_per_tile) {
+  // Of each sequence the last tile may have fewer rows.
+  return std::min(limits.max_rows,
+                  limits.max_rows / rows_per_tile + limits.max_sequences);
+}
+
+absl::Status HeadTable::Reserve(const AttentionShape& shape) {
+  heads_ = nullptr;
+  return table_.Reserve(
+      RoundUp(shape.num_heads * int64_t{sizeof(int32_t)}, kPackedAlignment) +
+      shape.num_heads * int64_t{sizeof(HeadGroup)});
+}
 
 absl::Status HeadTable::Set(const AttentionShape& shape) {
   if (kv_head_of_ == shape.kv_head_of && heads_ != nullptr) {
@@ -75,6 +91,16 @@ absl::Status HeadTable::Set(const AttentionShape& shape) {
   rows_per_tile_ = std::max(1, kTileQueries / largest);
   kv_head_of_ = shape.kv_head_of;
   return absl::OkStatus();
+}
+
+absl::Status BatchTable::Reserve(const StepLimits& limits, int rows_per_tile) {
+  places_ = nullptr;
+  const int64_t num_blocks =
+      limits.max_sequences * CeilDivide(limits.max_positions, kBlockPositions);
+  return table_.Reserve(
+      RoundUp(limits.max_rows * int64_t{sizeof(RowPlace)}, kPackedAlignment) +
+      MostTiles(limits, rows_per_tile) * int64_t{sizeof(QueryTile)} +
+      num_blocks * int64_t{sizeof(int32_t)});
 }
 
 absl::Status BatchTable::Set(const Batch& batch, int rows_per_tile) {

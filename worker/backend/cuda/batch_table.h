@@ -16,12 +16,17 @@
 
 namespace caravan::worker::cuda {
 
+// The most tiles that the rows of a step can need.
+int64_t MostTiles(const StepLimits& limits, int rows_per_tile);
+
 // Query heads in groups that share a KV head, none larger than kTileQueries.
 // Uploaded again only where the shape has changed.
 class HeadTable final {
  public:
   explicit HeadTable(DeviceContext& context) : table_(context) {}
 
+  // Room for as many heads. Forgets those that are set.
+  absl::Status Reserve(const AttentionShape& shape);
   absl::Status Set(const AttentionShape& shape);
   const int32_t* heads() const { return heads_; }
   const HeadGroup* groups() const { return groups_; }
@@ -44,6 +49,9 @@ class BatchTable final {
  public:
   explicit BatchTable(DeviceContext& context) : table_(context) {}
 
+  // Room for any batch within the limits. Forgets the one that is set.
+  absl::Status Reserve(const StepLimits& limits, int rows_per_tile);
+  // kResourceExhausted: beyond what was reserved.
   absl::Status Set(const Batch& batch, int rows_per_tile);
   const RowPlace* places() const { return places_; }  // of each row
   const int32_t* blocks() const { return blocks_; }

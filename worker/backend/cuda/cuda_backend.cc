@@ -87,6 +87,13 @@ class CudaBackend final : public Backend {
     return cache;
   }
 
+  absl::Status Reserve(const StepLimits& limits) override {
+    CARAVAN_RETURN_IF_ERROR(loader_.Release());
+    CARAVAN_RETURN_IF_ERROR(linear_.Reserve(limits));
+    CARAVAN_RETURN_IF_ERROR(attention_.Reserve(limits));
+    return sampling_.Reserve(limits.vocabulary_size);
+  }
+
   absl::Status CopyIn(absl::Span<const std::byte> from,
                       const Tensor& to) override {
     CARAVAN_CHECK(static_cast<int64_t>(from.size()) == to.bytes());

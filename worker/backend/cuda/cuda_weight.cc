@@ -72,6 +72,14 @@ absl::StatusOr<std::unique_ptr<CudaWeight>> WeightLoader::Load(
   return std::make_unique<CudaWeight>(view, std::move(memory));
 }
 
+absl::Status WeightLoader::Release() {
+  CARAVAN_RETURN_IF_ERROR(context_.Wait());
+  stored_ = DeviceMemory();
+  for (std::unique_ptr<StagingBuffer>& staging : staging_) staging.reset();
+  delivered_ = {};
+  return absl::OkStatus();
+}
+
 absl::Status WeightLoader::Reserve(int64_t bytes) {
   if (bytes <= stored_.bytes()) return absl::OkStatus();
   CARAVAN_RETURN_IF_ERROR(context_.Wait());

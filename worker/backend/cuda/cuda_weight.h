@@ -49,6 +49,10 @@ class WeightLoader final {
   absl::StatusOr<std::unique_ptr<CudaWeight>> Load(const MatrixReader& reader,
                                                    WeightFormat hold_as);
 
+  // Gives back what loading needs; loading again takes it again. Waits for the
+  // device.
+  absl::Status Release();
+
  private:
   absl::Status Reserve(int64_t bytes);
   absl::Status LoadPiece(const MatrixReader& reader, int64_t first_row,

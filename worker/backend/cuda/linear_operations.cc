@@ -43,6 +43,13 @@ absl::Status LinearOperations::Reserve(const CudaWeight& weight) {
   return absl::OkStatus();
 }
 
+absl::Status LinearOperations::Reserve(const StepLimits& limits) {
+  CARAVAN_RETURN_IF_ERROR(
+      ids_.Reserve(limits.max_rows * static_cast<int64_t>(sizeof(int32_t))));
+  return rows_.Reserve(limits.max_logit_rows *
+                       static_cast<int64_t>(sizeof(int64_t)));
+}
+
 absl::StatusOr<ProductInput> LinearOperations::Prepare(
     const Tensor& x, const Norm* norm, const int64_t* indices,
     const CudaWeight& weight) {

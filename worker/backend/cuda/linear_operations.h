@@ -32,6 +32,8 @@ class LinearOperations final {
 
   // Room to prepare rows for this weight.
   absl::Status Reserve(const CudaWeight& weight);
+  // Room for the tables of a step.
+  absl::Status Reserve(const StepLimits& limits);
 
   absl::Status EmbedRows(const CudaWeight& table, int64_t first_id,
                          absl::Span<const int32_t> ids, const Tensor& out);

@@ -6,7 +6,9 @@
 #include <limits>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "worker/backend/candidate_order.h"
 #include "worker/backend/cuda/cuda_status.h"
@@ -16,7 +18,7 @@
 namespace caravan::worker::cuda {
 namespace {
 
-constexpr int64_t kLeastResultBytes = 65536;
+constexpr int64_t kCandidateBytes = sizeof(DeviceCandidate);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Where the candidates of a request begin, and how many pieces give how many.
@@ -75,14 +77,36 @@ DeviceMassRequest ToDevice(const MassRequest& request) {
 
 }  // namespace
 
-absl::Status SamplingOperations::Reserve(int64_t bytes) {
+absl::Status SamplingOperations::Reserve(int64_t vocabulary_size) {
+  if (vocabulary_size == 0) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(requests_.Reserve(
+      kMostRequests *
+      static_cast<int64_t>(std::max(sizeof(DeviceCandidateRequest),
+                                    sizeof(DeviceMassRequest)))));
+  // The winner and all logits of each piece.
+  const int64_t whole_vocabulary = CeilDivide(vocabulary_size, kPieceLogits) *
+                                   (kPieceLogits + 1) * kCandidateBytes;
+  const int64_t bytes = std::max(kResultBytes, whole_vocabulary);
   if (bytes <= results_.bytes()) return absl::OkStatus();
-  const int64_t room =
-      std::max({bytes, 2 * results_.bytes(), kLeastResultBytes});
   CARAVAN_RETURN_IF_ERROR(context_.Wait());
-  CARAVAN_ASSIGN_OR_RETURN(host_, StagingBuffer::Create(context_, room));
-  CARAVAN_ASSIGN_OR_RETURN(results_, DeviceMemory::Create(room));
+  CARAVAN_ASSIGN_OR_RETURN(host_, StagingBuffer::Create(context_, bytes));
+  CARAVAN_ASSIGN_OR_RETURN(results_, DeviceMemory::Create(bytes));
   return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> SamplingOperations::SizeOfGroup(
+    absl::Span<const CandidateRequest> requests, int64_t num_pieces) const {
+  int64_t bytes = 0;
+  size_t count = 0;
+  for (const CandidateRequest& request : requests) {
+    bytes += num_pieces * (1 + PerPiece(request)) * kCandidateBytes;
+    if (bytes > results_.bytes() || count == kMostRequests) break;
+    ++count;
+  }
+  if (count > 0) return count;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "a larger vocabulary than was reserved: bytes of candidates=", bytes,
+      " reserved=", results_.bytes()));
 }
 
 absl::Status SamplingOperations::Candidates(
@@ -94,6 +118,23 @@ absl::Status SamplingOperations::Candidates(
   for (const CandidateRequest& request : requests) {
     CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
   }
+  const int64_t num_pieces =
+      CandidateArguments{.cols = logits.cols}.num_pieces();
+  for (size_t first = 0; first < requests.size();) {
+    CARAVAN_ASSIGN_OR_RETURN(const size_t count,
+                             SizeOfGroup(requests.subspan(first), num_pieces));
+    CARAVAN_RETURN_IF_ERROR(CandidatesOfGroup(logits, first_id,
+                                              requests.subspan(first, count),
+                                              results.subspan(first, count)));
+    first += count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SamplingOperations::CandidatesOfGroup(
+    const Tensor& logits, int64_t first_id,
+    absl::Span<const CandidateRequest> requests,
+    absl::Span<ShardCandidates> results) {
   CandidateArguments arguments = {
       .logits = logits.floats(),
       .cols = logits.cols,
@@ -103,10 +144,7 @@ absl::Status SamplingOperations::Candidates(
   const Places places = Place(requests, num_pieces);
   const int64_t num_winners =
       static_cast<int64_t>(requests.size()) * num_pieces;
-  const int64_t bytes = (num_winners + places.num_candidates) *
-                        static_cast<int64_t>(sizeof(DeviceCandidate));
-  if (bytes == 0) return absl::OkStatus();
-  CARAVAN_RETURN_IF_ERROR(Reserve(bytes));
+  const int64_t bytes = (num_winners + places.num_candidates) * kCandidateBytes;
   CARAVAN_ASSIGN_OR_RETURN(
       arguments.requests,
       requests_.UploadArray(absl::MakeConstSpan(places.requests)));
@@ -139,15 +177,27 @@ absl::Status SamplingOperations::Masses(const Tensor& logits,
                                         absl::Span<uint64_t> masses) {
   CARAVAN_CHECK(requests.size() == masses.size());
   CheckFloats(logits, logits.rows, logits.cols);
-  std::vector<DeviceMassRequest> device_requests;
   for (const MassRequest& request : requests) {
     CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
     CARAVAN_CHECK(request.temperature > 0);
+  }
+  for (size_t first = 0; first < requests.size(); first += kMostRequests) {
+    CARAVAN_RETURN_IF_ERROR(
+        MassesOfGroup(logits, requests.subspan(first, kMostRequests),
+                      masses.subspan(first, kMostRequests)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SamplingOperations::MassesOfGroup(
+    const Tensor& logits, absl::Span<const MassRequest> requests,
+    absl::Span<uint64_t> masses) {
+  static_assert(kMostRequests * sizeof(uint64_t) <= kResultBytes);
+  std::vector<DeviceMassRequest> device_requests;
+  for (const MassRequest& request : requests) {
     device_requests.push_back(ToDevice(request));
   }
   const int64_t bytes = static_cast<int64_t>(masses.size() * sizeof(uint64_t));
-  if (bytes == 0) return absl::OkStatus();
-  CARAVAN_RETURN_IF_ERROR(Reserve(bytes));
   CARAVAN_ASSIGN_OR_RETURN(
       const DeviceMassRequest* const uploaded,
       requests_.UploadArray(absl::MakeConstSpan(device_requests)));

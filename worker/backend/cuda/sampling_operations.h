@@ -2,10 +2,12 @@
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_SAMPLING_OPERATIONS_H_
 #define CARAVAN_WORKER_BACKEND_CUDA_SAMPLING_OPERATIONS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
@@ -15,11 +17,21 @@
 
 namespace caravan::worker::cuda {
 
-// Waits for the device: results are on the host. One thread.
+// Waits for the device: results are on the host. Requests are worked off in
+// groups, as many at a time as there is room for their results. One thread.
 class SamplingOperations final {
  public:
+  // Requests of a group.
+  static constexpr int64_t kMostRequests = 256;
+  // For the results of a group: more only where those of a single request for
+  // the whole vocabulary need more.
+  static constexpr int64_t kResultBytes = int64_t{1} << 20;
+
   explicit SamplingOperations(DeviceContext& context)
       : context_(context), requests_(context) {}
+
+  // Room for logits of so many columns; 0: for none.
+  absl::Status Reserve(int64_t vocabulary_size);
 
   absl::Status Candidates(const Tensor& logits, int64_t first_id,
                           absl::Span<const CandidateRequest> requests,
@@ -29,8 +41,16 @@ class SamplingOperations final {
                       absl::Span<uint64_t> masses);
 
  private:
-  // Room for so many bytes of results, on both sides.
-  absl::Status Reserve(int64_t bytes);
+  // How many of the first requests have room for their results together.
+  // kResourceExhausted: not even the first.
+  absl::StatusOr<size_t> SizeOfGroup(
+      absl::Span<const CandidateRequest> requests, int64_t num_pieces) const;
+  absl::Status CandidatesOfGroup(const Tensor& logits, int64_t first_id,
+                                 absl::Span<const CandidateRequest> requests,
+                                 absl::Span<ShardCandidates> results);
+  absl::Status MassesOfGroup(const Tensor& logits,
+                             absl::Span<const MassRequest> requests,
+                             absl::Span<uint64_t> masses);
 
   DeviceContext& context_;
   DeviceTable requests_;

@@ -1,21 +1,14 @@
 #include "worker/backend/cuda/staging.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/backend/cuda/cuda_status.h"
 
 namespace caravan::worker::cuda {
-namespace {
-
-// Smaller tables are not worth growing.
-constexpr int64_t kLeastTableBytes = 4096;
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<StagingBuffer>> StagingBuffer::Create(
     DeviceContext& context, int64_t bytes) {
   CARAVAN_ASSIGN_OR_RETURN(PinnedMemory memory, PinnedMemory::Create(bytes));
@@ -55,17 +48,24 @@ absl::Status StagingBuffer::CopyFrom(const void* device, int64_t bytes) {
   return context_.Wait();
 }
 
+absl::Status DeviceTable::Reserve(int64_t bytes) {
+  if (bytes <= memory_.bytes()) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(context_.Wait());
+  memory_ = DeviceMemory();  // before there is more
+  CARAVAN_ASSIGN_OR_RETURN(memory_, DeviceMemory::Create(bytes));
+  for (std::unique_ptr<StagingBuffer>& staging : staging_) {
+    CARAVAN_ASSIGN_OR_RETURN(staging, StagingBuffer::Create(context_, bytes));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::byte*> DeviceTable::Upload(
     absl::Span<const std::byte> bytes) {
   const int64_t size = static_cast<int64_t>(bytes.size());
   if (size > memory_.bytes()) {
-    const int64_t room =
-        std::max({kLeastTableBytes, size, 2 * memory_.bytes()});
-    CARAVAN_RETURN_IF_ERROR(context_.Wait());
-    CARAVAN_ASSIGN_OR_RETURN(memory_, DeviceMemory::Create(room));
-    for (std::unique_ptr<StagingBuffer>& staging : staging_) {
-      CARAVAN_ASSIGN_OR_RETURN(staging, StagingBuffer::Create(context_, room));
-    }
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a table is larger than what was reserved: bytes=", size,
+                     " reserved=", memory_.bytes()));
   }
   if (size == 0) return memory_.data();
   StagingBuffer& staging = *staging_[next_];

@@ -50,8 +50,12 @@ class DeviceTable final {
  public:
   explicit DeviceTable(DeviceContext& context) : context_(context) {}
 
+  // Room for tables of up to `bytes`, here and in page-locked memory. What the
+  // table held is lost. Waits for the device where there was less room.
+  absl::Status Reserve(int64_t bytes);
+
   // Enqueues a copy; what it returns holds `bytes` for what is enqueued until
-  // the next call. Grows as needed, which waits for the device.
+  // the next call. kResourceExhausted: more than was reserved.
   absl::StatusOr<std::byte*> Upload(absl::Span<const std::byte> bytes);
 
   template <typename T>

@@ -3,6 +3,7 @@
 #include <random>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/backend/cuda/device_vector.h"
@@ -34,6 +35,8 @@ class AttentionOperationsTest : public ::testing::Test {
                                                 .num_kv_heads = 2,
                                                 .head_dim = kHeadDim}));
     CARAVAN_ASSERT_OK(context_->Wait());
+    blocks_.resize(90);
+    for (int i = 0; i < 90; ++i) blocks_[i] = (i * 17 + 3) % 90;
     const std::vector<float> values =
         Random(cache_->bytes() / sizeof(float), 1);
     ASSERT_EQ(cudaMemcpy(cache_->Layer(0).data, values.data(), cache_->bytes(),
@@ -41,38 +44,89 @@ class AttentionOperationsTest : public ::testing::Test {
               cudaSuccess);
   }
 
+  static StepLimits Limits() {
+    return {.max_rows = 31,
+            .max_sequences = 3,
+            .max_positions = 711,
+            .attention = Shape()};
+  }
+  static AttentionShape Shape() {
+    return {kHeads, 2, kHeadDim, {0, 1, 1, 1, 0}};
+  }
   // Rows of three sequences, of which two see several parts of their context.
-  std::vector<float> Run(int64_t partial_bytes) {
-    std::vector<int32_t> blocks(45);
-    for (int i = 0; i < 45; ++i) blocks[i] = (i * 17 + 3) % 90;
-    const absl::Span<const int32_t> all = blocks;
-    const Batch batch = {{{0, 1, 300, all}, {1, 21, 690, all}, {22, 9, 0, all}},
-                         31};
-    const size_t count = batch.num_rows * kHeads * kHeadDim;
-    const DeviceVector<float> queries(Random(count, 2));
-    const DeviceVector<float> out(count);
+  Batch ThreeSequences() const {
+    const absl::Span<const int32_t> all = blocks_;
+    return {{{0, 1, 300, all}, {1, 21, 690, all}, {22, 9, 0, all}}, 31};
+  }
+
+  absl::Status Attend(AttentionOperations& attention, const Batch& batch,
+                      const DeviceVector<float>& queries,
+                      const DeviceVector<float>& out) {
+    const AttentionShape shape = Shape();
     const auto tensor = [&](const DeviceVector<float>& values) {
       return Tensor{values.data(), DType::kFloat32, batch.num_rows,
                     kHeads * kHeadDim};
     };
+    return attention.Attend(tensor(queries),
+                            {.shape = &shape, .cache = cache_.get()}, batch,
+                            tensor(out));
+  }
+
+  std::vector<float> Run(int64_t partial_bytes) {
+    const Batch batch = ThreeSequences();
+    const size_t count = batch.num_rows * kHeads * kHeadDim;
+    const DeviceVector<float> queries(Random(count, 2));
+    const DeviceVector<float> out(count);
     LinearOperations linear(*context_);
     AttentionOperations attention(*context_, linear, partial_bytes);
-    const AttentionShape shape = {kHeads, 2, kHeadDim, {0, 1, 1, 1, 0}};
-    CARAVAN_EXPECT_OK(attention.Attend(tensor(queries),
-                                       {.shape = &shape, .cache = cache_.get()},
-                                       batch, tensor(out)));
+    CARAVAN_EXPECT_OK(attention.Reserve(Limits()));
+    CARAVAN_EXPECT_OK(Attend(attention, batch, queries, out));
     CARAVAN_EXPECT_OK(context_->Wait());
     return out.Get();
   }
 
   std::unique_ptr<DeviceContext> context_;
   std::unique_ptr<CudaKvCache> cache_;
+  std::vector<int32_t> blocks_;
 };
 
 TEST_F(AttentionOperationsTest, LittleRoomForPartsChangesNoBit) {
   const std::vector<float> expected = Run(AttentionOperations::kPartialBytes);
   EXPECT_EQ(Run(1), expected);        // tile after tile
   EXPECT_EQ(Run(200'000), expected);  // a few at a time
+}
+
+TEST_F(AttentionOperationsTest, RefusesWhatIsBeyondTheLimits) {
+  LinearOperations linear(*context_);
+  AttentionOperations attention(*context_, linear);
+  const DeviceVector<float> queries(Random(40 * kHeads * kHeadDim, 2));
+  const DeviceVector<float> out(40 * kHeads * kHeadDim);
+  const auto attend = [&](const Batch& batch) {
+    return Attend(attention, batch, queries, out);
+  };
+  const absl::Span<const int32_t> all = blocks_;
+  const auto refused = [](const char* text) {
+    return testing::StatusIs(absl::StatusCode::kResourceExhausted,
+                             ::testing::HasSubstr(text));
+  };
+  EXPECT_THAT(attend(ThreeSequences()), refused("reserved=0"));
+  CARAVAN_ASSERT_OK(attention.Reserve(Limits()));
+  CARAVAN_EXPECT_OK(attend(ThreeSequences()));
+  Batch many;
+  for (int64_t i = 0; i < 7; ++i) many.sequences.push_back({i, 1, 710, all});
+  many.num_rows = 7;
+  EXPECT_THAT(attend(many), refused("a table is larger than what was"));
+  CARAVAN_ASSERT_OK(attention.Reserve({.max_rows = 1,
+                                       .max_sequences = 1,
+                                       .max_positions = 1400,
+                                       .attention = Shape()}));
+  CARAVAN_EXPECT_OK(attend({{{0, 1, 1399, all}}, 1}));
+  CARAVAN_EXPECT_OK(attend(ThreeSequences()));
+  AttentionOperations shorter(*context_, linear, /*partial_bytes=*/1);
+  CARAVAN_ASSERT_OK(shorter.Reserve(Limits()));
+  EXPECT_THAT(Attend(shorter, {{{0, 1, 1399, all}}, 1}, queries, out),
+              refused("a longer context than was reserved: parts=6"));
+  CARAVAN_EXPECT_OK(context_->Wait());
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 #include "worker/backend/cuda/staging.h"
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/emulated_device/control.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::worker::cuda {
@@ -59,6 +62,7 @@ TEST_F(StagingTest, MemoryIsOfItsSizeOrRefused) {
 // it sees, though the host has gone on.
 TEST_F(StagingTest, TablesKeepTheirVersions) {
   DeviceTable table(*context_);
+  CARAVAN_ASSERT_OK(table.Reserve(sizeof(int)));
   CARAVAN_ASSERT_OK_AND_ASSIGN(const DeviceMemory seen,
                                DeviceMemory::Create(10 * sizeof(int)));
   for (int i = 0; i < 10; ++i) {
@@ -74,18 +78,33 @@ TEST_F(StagingTest, TablesKeepTheirVersions) {
             (std::vector<int>{0, 7, 14, 21, 28, 35, 42, 49, 56, 63}));
 }
 
-TEST_F(StagingTest, TablesGrow) {
+TEST_F(StagingTest, TablesHaveTheRoomThatWasReserved) {
   DeviceTable table(*context_);
-  for (const size_t count : {0, 1, 1024, 1025, 100000, 3}) {
+  const auto upload = [&table](size_t count) {
     std::vector<int> values(count);
     for (size_t i = 0; i < count; ++i) values[i] = static_cast<int>(i * 3);
-    CARAVAN_ASSERT_OK_AND_ASSIGN(
-        const int* const uploaded,
-        table.UploadArray(absl::MakeConstSpan(values)));
-    if (count > 0) {
-      EXPECT_EQ(Read(uploaded, count), values);
+    return std::pair(values, table.UploadArray(absl::MakeConstSpan(values)));
+  };
+  CARAVAN_EXPECT_OK(upload(0).second);
+  EXPECT_THAT(upload(1).second,
+              testing::StatusIs(absl::StatusCode::kResourceExhausted,
+                                ::testing::HasSubstr("bytes=4 reserved=0")));
+  for (const size_t room : {1, 1025, 3}) {
+    CARAVAN_ASSERT_OK(table.Reserve(room * sizeof(int)));
+    const emulated::MemoryCalls before = emulated::MemoryCallsMade();
+    for (size_t count = 0; count <= room; count += 1 + room / 5) {
+      const auto& [values, uploaded] = upload(count);
+      CARAVAN_ASSERT_OK(uploaded);
+      if (count > 0) {
+        EXPECT_EQ(Read(*uploaded, count), values);
+      }
     }
+    EXPECT_EQ(emulated::MemoryCallsMade(), before);
   }
+  // The largest room stays.
+  CARAVAN_EXPECT_OK(upload(1025).second);
+  EXPECT_THAT(upload(1026).second,
+              testing::StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 }  // namespace

@@ -75,11 +75,12 @@ SharedBuffer BufferPool::Acquire(int64_t bytes) {
   if (bytes < 0 || size_class > kLargestClass) return nullptr;
   std::byte* block = store_->Take(size_class);
   if (block == nullptr) return nullptr;
-  return SharedBuffer(new Buffer(block, bytes),
-                      [store = store_, size_class](const Buffer* buffer) {
-                        store->Give(buffer->data(), size_class);
-                        delete buffer;
-                      });
+  return SharedBuffer(
+      new MessageBuffer(block, bytes),
+      [store = store_, size_class](const MessageBuffer* buffer) {
+        store->Give(buffer->data(), size_class);
+        delete buffer;
+      });
 }
 
 SharedBuffer BufferPool::Copy(absl::Span<const std::byte> data) {

@@ -12,9 +12,9 @@ namespace caravan::worker {
 
 // One message's bytes, aligned to 64. Shared by all who still need them: a
 // transfer that was given up may outlive the call that began it.
-class Buffer final {
+class MessageBuffer final {
  public:
-  Buffer(std::byte* data, int64_t bytes) : data_(data), bytes_(bytes) {}
+  MessageBuffer(std::byte* data, int64_t bytes) : data_(data), bytes_(bytes) {}
 
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
@@ -27,7 +27,7 @@ class Buffer final {
   std::byte* data_;
   int64_t bytes_;
 };
-using SharedBuffer = std::shared_ptr<const Buffer>;
+using SharedBuffer = std::shared_ptr<const MessageBuffer>;
 
 // Keeps the memory of buffers that were let go, so that a step like the last
 // one allocates nothing. Thread-safe; buffers may outlive the pool.

@@ -2,9 +2,7 @@
 
 #include <thread>
 
-#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "worker/backend/cuda/cuda_status.h"
@@ -16,27 +14,6 @@ namespace {
 // processor to others.
 constexpr absl::Duration kBusyTime = absl::Milliseconds(1);
 constexpr absl::Duration kPause = absl::Microseconds(50);
-
-absl::Status Poll(absl::FunctionRef<cudaError_t()> query,
-                  absl::string_view call, absl::Duration timeout) {
-  const absl::Time start = absl::Now();
-  while (true) {
-    const cudaError_t error = query();
-    if (error != cudaErrorNotReady) return CudaStatus(error, call);
-    cudaGetLastError();  // "not ready" is none
-    const absl::Duration waited = absl::Now() - start;
-    if (waited > timeout) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "the GPU is not done: after=", absl::FormatDuration(timeout),
-          " call=", call));
-    }
-    if (waited < kBusyTime) {
-      std::this_thread::yield();
-    } else {
-      absl::SleepFor(kPause);
-    }
-  }
-}
 
 }  // namespace
 
@@ -75,14 +52,36 @@ absl::Status DeviceContext::MakeCurrent() const {
   return CudaStatus(cudaSetDevice(options_.device), "cudaSetDevice");
 }
 
+absl::Status DeviceContext::Poll(absl::FunctionRef<cudaError_t()> query,
+                                 absl::string_view call) const {
+  const absl::Time start = absl::Now();
+  while (true) {
+    const cudaError_t error = query();
+    if (error != cudaErrorNotReady) return CudaStatus(error, call);
+    cudaGetLastError();  // "not ready" is none
+    const absl::Duration waited = absl::Now() - start;
+    if (waited > options_.timeout) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "the GPU is not done: after=", absl::FormatDuration(options_.timeout),
+          " call=", call));
+    }
+    if (waited < kBusyTime) {
+      std::this_thread::yield();
+      continue;
+    }
+    if (watcher_ != nullptr) {
+      CARAVAN_RETURN_IF_ERROR(watcher_->OnWait(waited));
+    }
+    absl::SleepFor(kPause);
+  }
+}
+
 absl::Status DeviceContext::Wait() const {
-  return Poll([this] { return cudaStreamQuery(stream_); }, "cudaStreamQuery",
-              options_.timeout);
+  return Poll([this] { return cudaStreamQuery(stream_); }, "cudaStreamQuery");
 }
 
 absl::Status DeviceContext::WaitFor(cudaEvent_t event) const {
-  return Poll([event] { return cudaEventQuery(event); }, "cudaEventQuery",
-              options_.timeout);
+  return Poll([event] { return cudaEventQuery(event); }, "cudaEventQuery");
 }
 
 }  // namespace caravan::worker::cuda

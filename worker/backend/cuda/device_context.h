@@ -8,11 +8,24 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace caravan::worker::cuda {
+
+// Looks after a host that waits for the device, for those whose work in the
+// stream may never end: what waits for other GPUs.
+class DeviceWatcher {
+ public:
+  virtual ~DeviceWatcher() = default;
+  // Called every few tens of microseconds by the thread that waits, after the
+  // first millisecond, with the time since it began to wait. An error ends the
+  // wait with it.
+  virtual absl::Status OnWait(absl::Duration waited) = 0;
+};
 
 struct DeviceContextOptions {
   int device = 0;  // among those that the process sees
@@ -43,9 +56,12 @@ class DeviceContext final {
   // For other threads than the one that called Create.
   absl::Status MakeCurrent() const;
 
+  // At most one at a time, which the context must not outlive; null: none.
+  void SetWatcher(DeviceWatcher* watcher) { watcher_ = watcher; }
+
   // Until the work enqueued so far, or up to the event, is done. Never blocks
-  // in the driver. kDeadlineExceeded after the timeout; the first error of the
-  // device, for good.
+  // in the driver. kDeadlineExceeded after the timeout; the watcher's error;
+  // the first error of the device, for good.
   absl::Status Wait() const;
   absl::Status WaitFor(cudaEvent_t event) const;
 
@@ -53,12 +69,15 @@ class DeviceContext final {
   explicit DeviceContext(const DeviceContextOptions& options)
       : options_(options) {}
   absl::Status Start();
+  absl::Status Poll(absl::FunctionRef<cudaError_t()> query,
+                    absl::string_view call) const;
 
   const DeviceContextOptions options_;
   std::string name_;
   int compute_capability_ = 0;
   int num_multiprocessors_ = 0;
   cudaStream_t stream_ = nullptr;
+  DeviceWatcher* watcher_ = nullptr;
 };
 
 }  // namespace caravan::worker::cuda

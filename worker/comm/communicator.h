@@ -91,6 +91,9 @@ struct GroupOptions {
   std::string name;              // "tp0", "pp1": in error messages
   std::vector<int> world_ranks;  // members in group order; mine is among them
   absl::Duration timeout = absl::Seconds(30);  // of one call
+  // The most values of one AllReduceSum, for communicators that need memory for
+  // it: reserved at once, so that no call allocates. More still work.
+  int64_t most_values = 0;
   // Called every few milliseconds while a call waits, from the thread that
   // waits: proves that the rank lives (progress page). May be null.
   void (*on_wait)(void* context) = nullptr;

@@ -77,6 +77,14 @@ absl::Status Waiter::Await(const Call& call, absl::FunctionRef<bool()> ready,
   }
 }
 
+void Waiter::Tick() {
+  if (options_.on_wait == nullptr) return;
+  const SteadyClock::time_point now = SteadyClock::now();
+  if (now < next_tick_) return;
+  next_tick_ = now + kTick;
+  options_.on_wait(options_.on_wait_context);
+}
+
 absl::Status Waiter::CheckSize(const Call& call, int peer, int64_t expected,
                                int64_t got) const {
   if (got == expected) return absl::OkStatus();

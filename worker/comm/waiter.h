@@ -56,6 +56,10 @@ class Waiter final {
   absl::Status Await(const Call& call, absl::FunctionRef<bool()> ready,
                      absl::FunctionRef<std::string()> missing);
 
+  // For waits of other kinds, which call it now and then: calls on_wait, not
+  // more often than it is meant to be. One thread.
+  void Tick();
+
   // kInternal when a message of `peer` has not the size that the call expects.
   absl::Status CheckSize(const Call& call, int peer, int64_t expected,
                          int64_t got) const;
@@ -72,6 +76,7 @@ class Waiter final {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::string reason_;  // under mutex_
+  std::chrono::steady_clock::time_point next_tick_;
 };
 
 // "peer=1 peer=3"

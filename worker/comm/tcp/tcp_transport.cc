@@ -51,6 +51,15 @@ absl::Status TcpTransport::PeerError(absl::string_view operation, int peer,
                                       waiter_->options().name, " peer=", peer));
 }
 
+absl::Status TcpTransport::CheckPeers(absl::string_view operation) const {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank_) continue;
+    const absl::Status status = Connection(peer).status();
+    if (!status.ok()) return PeerError(operation, peer, status);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TcpTransport::Send(Channel channel, absl::Span<const int> peers,
                                 absl::Span<const std::byte> data) {
   for (const int peer : peers) {

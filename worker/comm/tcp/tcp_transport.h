@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "worker/comm/tcp/tcp_mesh.h"
 #include "worker/comm/transport.h"
@@ -33,6 +34,10 @@ class TcpTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(members_.size()); }
   Waiter& waiter() override { return *waiter_; }
+
+  // OK while no connection to a member has ended; else what would be said of
+  // `operation` with the first of them. Any thread.
+  absl::Status CheckPeers(absl::string_view operation) const;
 
   absl::Status Send(Channel channel, absl::Span<const int> peers,
                     absl::Span<const std::byte> data) override;

@@ -1,6 +1,5 @@
 #include "worker/comm/tcp/tcp_world.h"
 
-#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,47 +8,38 @@
 #include "worker/comm/group_meeting.h"
 #include "worker/comm/message_communicator.h"
 #include "worker/comm/tcp/tcp_meeting.h"
-#include "worker/comm/tcp/tcp_mesh.h"
-#include "worker/comm/tcp/tcp_transport.h"
 
 namespace caravan::worker {
-namespace {
 
-class TcpWorld final : public World {
- public:
-  TcpWorld(std::shared_ptr<TcpMesh> mesh, absl::Duration join_timeout)
-      : mesh_(std::move(mesh)),
-        join_timeout_(join_timeout),
-        groups_with_(mesh_->size(), 0) {}
+TcpWorld::TcpWorld(std::shared_ptr<TcpMesh> mesh, absl::Duration join_timeout)
+    : mesh_(std::move(mesh)),
+      join_timeout_(join_timeout),
+      groups_with_(mesh_->size(), 0) {}
 
-  int rank() const override { return mesh_->rank(); }
-  int size() const override { return mesh_->size(); }
-
-  absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
-      const GroupOptions& options) override {
-    CARAVAN_ASSIGN_OR_RETURN(const int mine,
-                             FindGroupRank(options, rank(), size()));
-    std::vector<TcpMember> members;
-    for (const int member : options.world_ranks) {
-      // Both sides count the groups that both are in, so they agree on numbers
-      // without a word.
-      members.push_back({member, groups_with_[member]++});
-    }
-    auto transport = std::make_unique<TcpTransport>(mesh_, std::move(members),
-                                                    mine, options);
-    CARAVAN_RETURN_IF_ERROR(MeetMembers(*transport, join_timeout_));
-    return std::make_unique<MessageCommunicator>(std::move(transport));
+absl::StatusOr<std::unique_ptr<TcpTransport>> TcpWorld::CreateTransport(
+    const GroupOptions& options) {
+  CARAVAN_ASSIGN_OR_RETURN(const int mine,
+                           FindGroupRank(options, rank(), size()));
+  std::vector<TcpMember> members;
+  for (const int member : options.world_ranks) {
+    // Both sides count the groups that both are in, so they agree on numbers
+    // without a word.
+    members.push_back({member, groups_with_[member]++});
   }
+  auto transport =
+      std::make_unique<TcpTransport>(mesh_, std::move(members), mine, options);
+  CARAVAN_RETURN_IF_ERROR(MeetMembers(*transport, join_timeout_));
+  return transport;
+}
 
- private:
-  const std::shared_ptr<TcpMesh> mesh_;
-  const absl::Duration join_timeout_;
-  std::vector<uint32_t> groups_with_;  // by world rank
-};
+absl::StatusOr<std::unique_ptr<Communicator>> TcpWorld::CreateGroup(
+    const GroupOptions& options) {
+  CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<TcpTransport> transport,
+                           CreateTransport(options));
+  return std::make_unique<MessageCommunicator>(std::move(transport));
+}
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<World>> JoinTcpWorld(
+absl::StatusOr<std::unique_ptr<TcpWorld>> JoinTcpWorld(
     TcpListener listener, const TcpWorldOptions& options) {
   const int num_ranks = static_cast<int>(options.endpoints.size());
   if (options.rank < 0 || options.rank >= num_ranks) {

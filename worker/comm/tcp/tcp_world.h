@@ -2,6 +2,7 @@
 #ifndef CARAVAN_WORKER_COMM_TCP_TCP_WORLD_H_
 #define CARAVAN_WORKER_COMM_TCP_TCP_WORLD_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "absl/time/time.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/tcp/tcp_listener.h"
+#include "worker/comm/tcp/tcp_mesh.h"
+#include "worker/comm/tcp/tcp_transport.h"
 
 namespace caravan::worker {
 
@@ -21,6 +24,27 @@ struct TcpWorldOptions {
   absl::Duration join_timeout = absl::Seconds(60);
 };
 
+class TcpWorld final : public World {
+ public:
+  TcpWorld(std::shared_ptr<TcpMesh> mesh, absl::Duration join_timeout);
+
+  int rank() const override { return mesh_->rank(); }
+  int size() const override { return mesh_->size(); }
+
+  absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
+      const GroupOptions& options) override;
+
+  // A group's messages alone, for communicators that say other things by them.
+  // Counts as a group.
+  absl::StatusOr<std::unique_ptr<TcpTransport>> CreateTransport(
+      const GroupOptions& options);
+
+ private:
+  const std::shared_ptr<TcpMesh> mesh_;
+  const absl::Duration join_timeout_;
+  std::vector<uint32_t> groups_with_;  // by world rank
+};
+
 // Needs nobody to start the ranks together: each opens a listener, is told of
 // those of all others, and comes here. Blocks until every rank has come.
 // kDeadlineExceeded names who did not, kUnavailable whose endpoint cannot be
@@ -30,7 +54,7 @@ struct TcpWorldOptions {
 // A rank whose process or host goes is noticed when its connection ends, at
 // once or after ten seconds of silence. Groups are made as by mpi_world.h.
 // Nothing is encrypted.
-absl::StatusOr<std::unique_ptr<World>> JoinTcpWorld(
+absl::StatusOr<std::unique_ptr<TcpWorld>> JoinTcpWorld(
     TcpListener listener, const TcpWorldOptions& options);
 
 }  // namespace caravan::worker

@@ -15,7 +15,7 @@
 namespace caravan::worker {
 
 // What each rank's JoinTcpWorld returned.
-inline std::vector<absl::StatusOr<std::unique_ptr<World>>> JoinTcpWorlds(
+inline std::vector<absl::StatusOr<std::unique_ptr<TcpWorld>>> JoinTcpWorlds(
     int size, absl::Duration timeout = absl::Seconds(60)) {
   std::vector<TcpListener> listeners;
   TcpWorldOptions options{.secret = "secret", .join_timeout = timeout};
@@ -25,7 +25,7 @@ inline std::vector<absl::StatusOr<std::unique_ptr<World>>> JoinTcpWorlds(
     options.endpoints.push_back(listener->endpoint());
     listeners.push_back(*std::move(listener));
   }
-  std::vector<absl::StatusOr<std::unique_ptr<World>>> worlds(size);
+  std::vector<absl::StatusOr<std::unique_ptr<TcpWorld>>> worlds(size);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank, options]() mutable {

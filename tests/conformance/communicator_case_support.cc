@@ -21,7 +21,7 @@ uint64_t Next(uint64_t& state) {
 }  // namespace
 
 absl::Status ExpectError(const absl::Status& status, absl::StatusCode code,
-                         std::vector<std::string> texts) {
+                         const std::vector<std::string>& texts) {
   CARAVAN_CASE_EXPECT(status.code() == code, " code=", static_cast<int>(code),
                       " got ", status.ToString());
   for (const std::string& text : texts) {

@@ -30,7 +30,7 @@ namespace caravan::testing {
 
 // The status must have this code, and each of the texts in its message.
 absl::Status ExpectError(const absl::Status& status, absl::StatusCode code,
-                         std::vector<std::string> texts);
+                         const std::vector<std::string>& texts);
 
 // A group of all ranks.
 absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(

@@ -11,7 +11,6 @@
 namespace caravan::testing {
 namespace {
 
-using worker::Communicator;
 using worker::World;
 
 std::vector<int> AllRanks(const World& world) {
@@ -55,12 +54,12 @@ absl::Status AllReduceOrderIsTheGroups(World& world) {
 // What is no number must be no number on every rank, with the same bits.
 absl::Status AllReduceOfSpecialsAgrees(World& world) {
   CARAVAN_ASSIGN_OR_RETURN(auto group, GroupOfAll(world, "specials"));
-  constexpr float infinity = std::numeric_limits<float>::infinity();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float sign = world.rank() % 2 == 0 ? 1 : -1;
   const size_t bytes = 4 * sizeof(float);
   for (const size_t count : {size_t{4}, size_t{32768}}) {
     std::vector<float> values(count, 0.0f);
-    values[0] = sign * infinity;
+    values[0] = sign * kInfinity;
     values[1] = world.rank() == 0 ? std::nanf("1") : std::nanf("2");
     values[2] = -0.0f;
     values[3] = sign * std::numeric_limits<float>::max();
@@ -88,9 +87,10 @@ absl::Status AllReduceManyTimes(World& world) {
     std::vector<float> values(1 + round % 7, world.rank() + round);
     CARAVAN_RETURN_IF_ERROR(ReduceFloats(*group, values));
     const int ranks = world.size();
-    const float sum = ranks * (ranks - 1) / 2 + ranks * round;
-    CARAVAN_CASE_EXPECT(values.back() == sum, " round=", round, " got ",
-                        values.back(), " expected ", sum);
+    const int sum = ranks * (ranks - 1) / 2 + ranks * round;
+    CARAVAN_CASE_EXPECT(values.back() == static_cast<float>(sum),
+                        " round=", round, " got ", values.back(), " expected ",
+                        sum);
   }
   return absl::OkStatus();
 }
@@ -113,16 +113,17 @@ absl::Status AllGatherKeepsTheOrderOfRanks(World& world) {
 // Each part in its place already, as an engine may hold it.
 absl::Status AllGatherInPlace(World& world) {
   CARAVAN_ASSIGN_OR_RETURN(auto group, GroupOfAll(world, "in-place"));
-  constexpr size_t bytes = 1000;
-  const std::vector<std::byte> mine = MessageOf(world.rank(), 0, bytes);
-  std::vector<std::byte> all(bytes * world.size());
-  std::copy(mine.begin(), mine.end(), all.begin() + world.rank() * bytes);
-  const auto part = absl::MakeSpan(all).subspan(world.rank() * bytes, bytes);
+  constexpr size_t kBytes = 1000;
+  const std::vector<std::byte> mine = MessageOf(world.rank(), 0, kBytes);
+  std::vector<std::byte> all(kBytes * world.size());
+  std::copy(mine.begin(), mine.end(), all.begin() + world.rank() * kBytes);
+  const auto part = absl::MakeSpan(all).subspan(world.rank() * kBytes, kBytes);
   CARAVAN_RETURN_IF_ERROR(group->AllGather(part, absl::MakeSpan(all)));
   for (int peer = 0; peer < world.size(); ++peer) {
-    CARAVAN_CASE_EXPECT(absl::MakeConstSpan(all).subspan(peer * bytes, bytes) ==
-                            MessageOf(peer, 0, bytes),
-                        " peer=", peer);
+    CARAVAN_CASE_EXPECT(
+        absl::MakeConstSpan(all).subspan(peer * kBytes, kBytes) ==
+            MessageOf(peer, 0, kBytes),
+        " peer=", peer);
   }
   return absl::OkStatus();
 }

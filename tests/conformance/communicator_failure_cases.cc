@@ -38,7 +38,7 @@ absl::Status MisuseIsRefused(World& world) {
   float values[8] = {};
   std::byte bytes[8] = {};
   const absl::Span<std::byte> some(bytes);
-  constexpr int64_t huge = std::numeric_limits<int64_t>::max();
+  constexpr int64_t kHuge = std::numeric_limits<int64_t>::max();
   const struct {
     const char* name;
     std::function<absl::Status(Communicator&)> call;
@@ -56,7 +56,7 @@ absl::Status MisuseIsRefused(World& world) {
        "rows=-1"},
       {"overflow",
        [&](Communicator& group) {
-         return group.AllReduceSum({values, DType::kFloat32, huge, huge});
+         return group.AllReduceSum({values, DType::kFloat32, kHuge, kHuge});
        },
        "bad shape"},
       {"null",

@@ -58,3 +58,23 @@ if(CARAVAN_DIR_OF_cuda_runtime_h)
   target_include_directories(caravan_cuda_headers SYSTEM INTERFACE
     ${directories})
 endif()
+
+# NVIDIA's NCCL, with which GPU ranks talk.
+set(CARAVAN_NCCL OFF)
+if(CARAVAN_CUDA AND CARAVAN_DIR_OF_nccl_h)
+  find_library(CARAVAN_NCCL_LIBRARY nccl
+    HINTS ${CARAVAN_DIR_OF_nccl_h}/../lib ${toolkit}/lib64)
+  if(CARAVAN_NCCL_LIBRARY)
+    set(CARAVAN_NCCL ${CARAVAN_NCCL_LIBRARY})
+  endif()
+endif()
+
+# Flags of kernels that nvcc compiles.
+function(caravan_kernel_options target)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE
+    -Xcompiler=-Wall,-Wextra --Werror=all-warnings
+    # What is fused is written down.
+    -fmad=false)
+endfunction()

@@ -7,13 +7,14 @@ if("thread" IN_LIST CARAVAN_SANITIZE)
   set(CARAVAN_TEST_MPI OFF)
 endif()
 
-# caravan_test(NAME n SRCS ... DEPS ... LABELS ... TIMEOUT s [GRPC] [SERIAL])
+# caravan_test(NAME n SRCS ... DEPS ... LABELS ... TIMEOUT s ENVIRONMENT A=b [GRPC]
+# [SERIAL])
 # makes a GoogleTest binary and registers each of its tests with CTest, so that
 # no test is built but not run. GRPC: threads meet in gRPC. SERIAL: must not
 # share the machine.
 function(caravan_test)
   cmake_parse_arguments(
-    ARG "GRPC;SERIAL" "NAME;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+    ARG "GRPC;SERIAL" "NAME;TIMEOUT;ENVIRONMENT" "SRCS;DEPS;LABELS" ${ARGN})
   if(ARG_GRPC AND NOT CARAVAN_TEST_GRPC)
     return()
   endif()
@@ -38,6 +39,9 @@ function(caravan_test)
   set(properties LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
   if(ARG_SERIAL)
     list(APPEND properties RUN_SERIAL ON)
+  endif()
+  if(ARG_ENVIRONMENT)
+    list(APPEND properties ENVIRONMENT ${ARG_ENVIRONMENT})
   endif()
   gtest_discover_tests(${ARG_NAME}
     TEST_PREFIX "${ARG_NAME}."

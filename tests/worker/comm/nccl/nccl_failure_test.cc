@@ -1,0 +1,196 @@
+// What ranks say when one of them stalls, fails or does not come. Those that
+// are killed are in nccl_processes_test.py.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/emulated_device/control.h"
+#include "tests/emulated_device/nccl/nccl_control.h"
+#include "tests/support/status_matchers.h"
+#include "tests/worker/comm/nccl/nccl_test_ranks.h"
+#include "worker/backend/cuda/device_memory.h"
+
+namespace caravan::worker {
+namespace {
+
+using ::caravan::testing::StatusIs;
+using emulated::NcclFault;
+using ::testing::HasSubstr;
+
+constexpr int kRanks = 3;
+constexpr absl::Duration kTimeout = absl::Milliseconds(300);
+// Of waits that end for a reason; generous, for machines that do many things.
+constexpr absl::Duration kSoon = absl::Seconds(20);
+
+struct Operation {
+  const char* name;
+  int64_t count;
+  absl::Status (*run)(Communicator& group, const Tensor& tensor);
+};
+
+absl::Status Reduce(Communicator& group, const Tensor& tensor) {
+  return group.AllReduceSum(tensor);
+}
+// In a ring.
+absl::Status SendOn(Communicator& group, const Tensor& tensor) {
+  const int size = group.size();
+  if (group.rank() == 0) {
+    CARAVAN_RETURN_IF_ERROR(group.SendTensor(tensor, 1));
+    return group.RecvTensor(tensor, size - 1);
+  }
+  CARAVAN_RETURN_IF_ERROR(group.RecvTensor(tensor, group.rank() - 1));
+  return group.SendTensor(tensor, (group.rank() + 1) % size);
+}
+
+// The all-reduce that is one gather, the one by chunks, and messages.
+constexpr Operation kOperations[] = {{"AllReduce", 5000, Reduce},
+                                     {"AllReduceByChunks", 100000, Reduce},
+                                     {"Messages", 5000, SendOn}};
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(NcclTestRank& self) {
+  GroupOptions options = {.name = "tp0", .timeout = kTimeout};
+  for (int rank = 0; rank < self.world->size(); ++rank) {
+    options.world_ranks.push_back(rank);
+  }
+  return self.world->CreateGroup(options);
+}
+
+// Two operations, with a wait after each; how the second ended, and whether the
+// group is broken after that.
+absl::Status RunTwice(NcclTestRank& self, const Operation& operation) {
+  CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const cuda::DeviceMemory memory,
+      cuda::DeviceMemory::Create(operation.count * sizeof(float)));
+  const Tensor tensor = {memory.data(), DType::kFloat32, 1, operation.count};
+  for (int round = 0; round < 2; ++round) {
+    absl::Status status = operation.run(*group, tensor);
+    if (status.ok()) status = self.context->Wait();
+    if (status.ok()) continue;
+    const absl::Status after = group->AllReduceSum(tensor);
+    if (!absl::IsAborted(after)) {
+      return absl::InternalError(absl::StrCat("goes on with ", after.ToString(),
+                                              " after ", status.ToString()));
+    }
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+class NcclFailureTest : public ::testing::TestWithParam<Operation> {
+ protected:
+  void TearDown() override {
+    emulated::InjectNcclFault(NcclFault::kNone, 0, 0);
+    emulated::SetNcclTransport(emulated::NcclTransport::kPeer);
+  }
+};
+
+TEST_P(NcclFailureTest, OperationsWork) {
+  for (const absl::Status& result : RunNcclRanks(
+           kRanks,
+           [](NcclTestRank& self) { return RunTwice(self, GetParam()); })) {
+    CARAVAN_EXPECT_OK(result);
+  }
+}
+
+TEST_P(NcclFailureTest, AGpuThatStandsStillEndsTheWaitsOfAll) {
+  emulated::InjectNcclFault(NcclFault::kStall, 1, 1);
+  const absl::Time begin = absl::Now();
+  const auto results = RunNcclRanks(
+      kRanks, [](NcclTestRank& self) { return RunTwice(self, GetParam()); });
+  EXPECT_LT(absl::Now() - begin, kSoon);
+  for (const absl::Status& result : results) {
+    EXPECT_THAT(result, StatusIs(absl::StatusCode::kDeadlineExceeded,
+                                 HasSubstr("timed out: group=tp0 peer=")));
+  }
+}
+
+TEST_P(NcclFailureTest, AnErrorOfNcclIsTold) {
+  emulated::InjectNcclFault(NcclFault::kAsyncError, 1, 1);
+  const absl::Time begin = absl::Now();
+  const auto results = RunNcclRanks(
+      kRanks, [](NcclTestRank& self) { return RunTwice(self, GetParam()); });
+  EXPECT_LT(absl::Now() - begin, kSoon);
+  EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kFailedPrecondition,
+                                   HasSubstr("group=tp0")));
+  // That rank's world is gone with it, which the others see.
+  for (const int other : {0, 2}) EXPECT_FALSE(results[other].ok());
+}
+
+TEST_P(NcclFailureTest, ARankThatLeavesIsNamed) {
+  const absl::Time begin = absl::Now();
+  const auto results = RunNcclRanks(kRanks, [](NcclTestRank& self) {
+    if (self.world->rank() != 2) return RunTwice(self, GetParam());
+    return MakeGroup(self).status();  // and goes
+  });
+  EXPECT_LT(absl::Now() - begin, kSoon);
+  CARAVAN_EXPECT_OK(results[2]);
+  // Who waits for it directly; the other may learn of it from that one's end.
+  EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kUnavailable,
+                                   HasSubstr("failed: group=tp0 peer=2: ")));
+  EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kUnavailable,
+                                   HasSubstr("failed: group=tp0 peer=")));
+}
+
+TEST_P(NcclFailureTest, AnAbortEndsTheWait) {
+  const auto results = RunNcclRanks(kRanks, [](NcclTestRank& self) {
+    CARAVAN_ASSIGN_OR_RETURN(
+        auto control,
+        self.world->CreateGroup({.name = "control", .world_ranks = {0, 1, 2}}));
+    absl::Status status;
+    if (self.world->rank() == 0) {
+      CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
+      CARAVAN_ASSIGN_OR_RETURN(
+          const cuda::DeviceMemory memory,
+          cuda::DeviceMemory::Create(GetParam().count * sizeof(float)));
+      group->Abort(absl::UnavailableError("the coordinator said so"));
+      status = group->AllReduceSum(
+          {memory.data(), DType::kFloat32, 1, GetParam().count});
+    } else {
+      CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
+    }
+    const std::byte mine{};
+    std::vector<std::byte> all(kRanks);
+    CARAVAN_RETURN_IF_ERROR(
+        control->AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all)));
+    return status;
+  });
+  EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kAborted,
+                                   HasSubstr("the coordinator said so")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Operations, NcclFailureTest,
+                         ::testing::ValuesIn(kOperations),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(NcclJoin, ARankThatCannotJoinIsTold) {
+  emulated::InjectNcclFault(NcclFault::kInitError, 1, 0);
+  const auto results = RunNcclRanks(
+      kRanks, [](NcclTestRank& self) { return MakeGroup(self).status(); });
+  emulated::InjectNcclFault(NcclFault::kNone, 0, 0);
+  EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kFailedPrecondition,
+                                   HasSubstr("joining NCCL failed")));
+}
+
+TEST(NcclJoin, WaitsForOthersNoLongerThanItIsTold) {
+  const auto results = RunNcclRanks(
+      2,
+      [](NcclTestRank& self) -> absl::Status {
+        GroupOptions options = {.name = "tp0", .world_ranks = {0, 1}};
+        if (self.world->rank() == 0) {
+          return self.world->CreateGroup(options).status();
+        }
+        // Comes to meet, as to another group.
+        options.name = "tp1";
+        return self.world->CreateGroup(options).status();
+      },
+      absl::Milliseconds(300));
+  for (const absl::Status& result : results) EXPECT_FALSE(result.ok());
+}
+
+}  // namespace
+}  // namespace caravan::worker

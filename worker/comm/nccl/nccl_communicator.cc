@@ -1,0 +1,339 @@
+#include "worker/comm/nccl/nccl_communicator.h"
+
+#include <nccl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/checked_math.h"
+#include "base/status_macros.h"
+#include "worker/backend/cuda/cuda_status.h"
+#include "worker/comm/nccl/device_sum.h"
+
+namespace caravan::worker {
+namespace {
+
+using cuda::CudaStatus;
+
+constexpr DeviceOperation kAllReduce = {"all-reduce"};
+// From so many values on, three ranks or more add by chunks: 256 KiB, which a
+// PCIe link of today carries in the time that one more message takes. Not yet
+// measured on GPUs.
+constexpr int64_t kChunkThreshold = int64_t{64} << 10;
+// What a peer that is gone has sent may still be on its way; and NCCL may know
+// of the loss before TCP says of whom.
+constexpr absl::Duration kGrace = absl::Milliseconds(200);
+constexpr absl::Duration kPause = absl::Milliseconds(1);
+constexpr absl::Duration kAnswerTime = absl::Seconds(1);
+
+int64_t ChunkSize(int64_t count, int size) {
+  return RoundUp(CeilDivide(count, size), 16);
+}
+// The part of `values` that `rank` adds; perhaps empty.
+absl::Span<float> ChunkOf(absl::Span<float> values, int rank, int size) {
+  const int64_t count = static_cast<int64_t>(values.size());
+  const int64_t chunk = ChunkSize(count, size);
+  const int64_t begin = std::min(count, rank * chunk);
+  return values.subspan(begin, std::min(chunk, count - begin));
+}
+
+// Calls made as one; ncclGroupEnd tells of all that was deferred.
+class NcclGroup final {
+ public:
+  NcclGroup() { Note(ncclGroupStart()); }
+  void Note(ncclResult_t result) {
+    if (result_ == ncclSuccess || result_ == ncclInProgress) {
+      if (result != ncclSuccess) result_ = result;
+    }
+  }
+  int End() {
+    Note(ncclGroupEnd());
+    return result_;
+  }
+
+ private:
+  ncclResult_t result_ = ncclSuccess;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<NcclCommunicator>> NcclCommunicator::Create(
+    Parts parts, int64_t most_values) {
+  std::unique_ptr<NcclCommunicator> communicator(
+      new NcclCommunicator(std::move(parts)));
+  CARAVAN_RETURN_IF_ERROR(communicator->Start(most_values));
+  return communicator;
+}
+
+NcclCommunicator::NcclCommunicator(Parts parts) : parts_(std::move(parts)) {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) peers_.push_back(peer);
+  }
+}
+
+absl::Status NcclCommunicator::Start(int64_t most_values) {
+  std::string mine;
+  if (rank() == 0) {
+    CARAVAN_ASSIGN_OR_RETURN(mine, NewNcclUniqueId());
+  }
+  mine.resize(NCCL_UNIQUE_ID_BYTES);
+  std::string all(mine.size() * size(), '\0');
+  CARAVAN_RETURN_IF_ERROR(parts_.host->AllGather(
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(mine.data()),
+                          mine.size()),
+      absl::MakeSpan(reinterpret_cast<std::byte*>(all.data()), all.size())));
+  CARAVAN_ASSIGN_OR_RETURN(
+      connection_,
+      NcclConnection::Join({.unique_id = all.substr(0, NCCL_UNIQUE_ID_BYTES),
+                            .rank = rank(),
+                            .size = size()},
+                           waiter(), parts_.join_timeout));
+  return Reserve(most_values);
+}
+
+NcclCommunicator::~NcclCommunicator() {
+  // What is under way still uses this memory. A wait in vain breaks the group,
+  // which ends it.
+  if (connection_ != nullptr && failure_.ok()) {
+    if (!parts_.context->Wait().ok()) connection_->Abort();
+  }
+  parts_.log->Forget(this);
+}
+
+void NcclCommunicator::Abort(const absl::Status& reason) {
+  // The thread that makes the calls aborts NCCL: no other may.
+  waiter().Abort(reason);
+  parts_.host->Abort(reason);
+}
+
+absl::Status NcclCommunicator::CheckUsable() const {
+  if (!failure_.ok()) {
+    return absl::AbortedError(absl::StrCat("group broken by an earlier error: ",
+                                           failure_.ToString()));
+  }
+  return waiter().CheckAborted();
+}
+
+absl::Status NcclCommunicator::Run(const DeviceOperation& operation,
+                                   absl::FunctionRef<int(ncclComm*)> call) {
+  absl::Status status = connection_->Run(operation.name, call);
+  if (status.ok()) return parts_.log->Add(this, operation);
+  if (absl::IsUnavailable(status)) status = NameLostPeer(operation, status);
+  Break(status);
+  return status;
+}
+
+int64_t NcclCommunicator::ScratchValues(int64_t count) const {
+  if (size() < 3 || count < kChunkThreshold) return size() * count;
+  return std::max(size() * kChunkThreshold, size() * ChunkSize(count, size()));
+}
+
+absl::Status NcclCommunicator::Reserve(int64_t count) {
+  const int64_t bytes =
+      ScratchValues(count) * static_cast<int64_t>(sizeof(float));
+  if (bytes <= gathered_.bytes()) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(parts_.context->Wait());
+  CARAVAN_ASSIGN_OR_RETURN(gathered_, cuda::DeviceMemory::Create(bytes));
+  return absl::OkStatus();
+}
+
+absl::Status NcclCommunicator::DoAllReduceSum(absl::Span<float> inout) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  if (inout.empty()) return absl::OkStatus();
+  const int64_t count = static_cast<int64_t>(inout.size());
+  CARAVAN_RETURN_IF_ERROR(Reserve(count));
+  ++num_begun_;
+  return size() >= 3 && count >= kChunkThreshold ? ReduceByChunks(inout)
+                                                 : ReduceWhole(inout);
+}
+
+absl::Status NcclCommunicator::ReduceWhole(absl::Span<float> inout) {
+  const cudaStream_t stream = parts_.context->stream();
+  CARAVAN_RETURN_IF_ERROR(Run(kAllReduce, [&](ncclComm* communicator) {
+    return ncclAllGather(inout.data(), gathered_.data(), inout.size(),
+                         ncclFloat32, communicator, stream);
+  }));
+  return CudaStatus(
+      SumInRankOrderOnDevice({.addends = gathered_.As<float>(),
+                              .stride = static_cast<int64_t>(inout.size()),
+                              .num_addends = size(),
+                              .own = inout.data(),
+                              .own_rank = rank(),
+                              .out = inout.data(),
+                              .count = static_cast<int64_t>(inout.size())},
+                             stream),
+      "SumInRankOrder");
+}
+
+absl::Status NcclCommunicator::ReduceByChunks(absl::Span<float> inout) {
+  const cudaStream_t stream = parts_.context->stream();
+  const absl::Span<float> mine = ChunkOf(inout, rank(), size());
+  const int64_t stride = ChunkSize(static_cast<int64_t>(inout.size()), size());
+  CARAVAN_RETURN_IF_ERROR(Run(kAllReduce, [&](ncclComm* communicator) {
+    NcclGroup group;
+    for (const int peer : peers_) {
+      const absl::Span<float> theirs = ChunkOf(inout, peer, size());
+      if (!theirs.empty()) {
+        group.Note(ncclSend(theirs.data(), theirs.size(), ncclFloat32, peer,
+                            communicator, stream));
+      }
+      if (!mine.empty()) {
+        group.Note(ncclRecv(gathered_.As<float>() + peer * stride, mine.size(),
+                            ncclFloat32, peer, communicator, stream));
+      }
+    }
+    return group.End();
+  }));
+  CARAVAN_RETURN_IF_ERROR(CudaStatus(
+      SumInRankOrderOnDevice({.addends = gathered_.As<float>(),
+                              .stride = stride,
+                              .num_addends = size(),
+                              .own = mine.data(),
+                              .own_rank = rank(),
+                              .out = mine.data(),
+                              .count = static_cast<int64_t>(mine.size())},
+                             stream),
+      "SumInRankOrder"));
+  return Run(kAllReduce, [&](ncclComm* communicator) {
+    NcclGroup group;
+    for (const int peer : peers_) {
+      const absl::Span<float> theirs = ChunkOf(inout, peer, size());
+      if (!mine.empty()) {
+        group.Note(ncclSend(mine.data(), mine.size(), ncclFloat32, peer,
+                            communicator, stream));
+      }
+      if (!theirs.empty()) {
+        group.Note(ncclRecv(theirs.data(), theirs.size(), ncclFloat32, peer,
+                            communicator, stream));
+      }
+    }
+    return group.End();
+  });
+}
+
+absl::Status NcclCommunicator::DoAllGather(absl::Span<const std::byte> mine,
+                                           absl::Span<std::byte> all) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  return parts_.host->AllGather(mine, all);
+}
+
+absl::Status NcclCommunicator::DoSend(absl::Span<const std::byte> data,
+                                      int peer) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  return parts_.host->Send(data, peer);
+}
+
+absl::Status NcclCommunicator::DoRecv(absl::Span<std::byte> out, int peer) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  return parts_.host->Recv(out, peer);
+}
+
+absl::Status NcclCommunicator::DoSendTensor(const Tensor& tensor, int peer) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  if (tensor.count() == 0) return absl::OkStatus();
+  return Run({"send", peer}, [&](ncclComm* communicator) {
+    return ncclSend(tensor.data, tensor.bytes(), ncclUint8, peer, communicator,
+                    parts_.context->stream());
+  });
+}
+
+absl::Status NcclCommunicator::DoRecvTensor(const Tensor& tensor, int peer) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  if (tensor.count() == 0) return absl::OkStatus();
+  return Run({"receive", peer}, [&](ncclComm* communicator) {
+    return ncclRecv(tensor.data, tensor.bytes(), ncclUint8, peer, communicator,
+                    parts_.context->stream());
+  });
+}
+
+absl::Status NcclCommunicator::OnWait(const DeviceOperation& operation,
+                                      absl::Duration waited) {
+  waiter().Tick();
+  absl::Status status = waiter().CheckAborted();
+  if (status.ok()) status = CheckPeers(operation);
+  if (status.ok() && waited > waiter().options().timeout) {
+    status = Diagnose(operation);
+  }
+  if (!status.ok()) Break(status);
+  return status;
+}
+
+absl::Status NcclCommunicator::NameLostPeer(const DeviceOperation& operation,
+                                            const absl::Status& status) const {
+  const absl::Time deadline = absl::Now() + kGrace;
+  while (absl::Now() < deadline) {
+    const absl::Status peers = parts_.transport->CheckPeers(operation.name);
+    if (!peers.ok()) return peers;
+    absl::SleepFor(kPause);
+  }
+  return Annotate(status, absl::StrCat("group=", waiter().options().name));
+}
+
+absl::Status NcclCommunicator::CheckPeers(const DeviceOperation& operation) {
+  const absl::Status asynchronous = Annotate(
+      connection_->CheckAsync(),
+      absl::StrCat(operation.name, " failed: group=", waiter().options().name));
+  if (!asynchronous.ok() && !absl::IsUnavailable(asynchronous)) {
+    return asynchronous;
+  }
+  const absl::Status peers = parts_.transport->CheckPeers(operation.name);
+  if (peers.ok() && asynchronous.ok()) return absl::OkStatus();
+  const absl::Time now = absl::Now();
+  lost_since_ = std::min(lost_since_, now);
+  if (now - lost_since_ < kGrace) return absl::OkStatus();
+  return peers.ok() ? asynchronous : peers;
+}
+
+absl::Status NcclCommunicator::Diagnose(const DeviceOperation& operation) {
+  if (operation.peer >= 0) return TimedOut(operation, {operation.peer}, "");
+  constexpr int64_t kBytes = sizeof(num_begun_);
+  TcpTransport& transport = *parts_.transport;
+  CARAVAN_RETURN_IF_ERROR(transport.Send(
+      Channel::kPointToPoint, peers_,
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(&num_begun_),
+                          kBytes)));
+  const Call call = waiter().Begin(operation.name, kAnswerTime);
+  std::vector<int> silent;
+  std::vector<int> behind;
+  for (const int peer : peers_) {
+    const absl::StatusOr<std::vector<SharedBuffer>> answer =
+        transport.Receive(Channel::kPointToPoint, call, {{peer, kBytes}});
+    if (!answer.ok() && !absl::IsDeadlineExceeded(answer.status())) {
+      return answer.status();
+    }
+    if (!answer.ok()) {
+      silent.push_back(peer);
+      continue;
+    }
+    uint64_t theirs = 0;
+    std::memcpy(&theirs, (*answer)[0]->data(), kBytes);
+    if (theirs < num_begun_) behind.push_back(peer);
+  }
+  if (!silent.empty()) return TimedOut(operation, silent, "");
+  if (!behind.empty()) return TimedOut(operation, behind, "");
+  return TimedOut(operation, peers_,
+                  "; all ranks have begun it: a GPU, or the network between "
+                  "them, is stuck");
+}
+
+absl::Status NcclCommunicator::TimedOut(const DeviceOperation& operation,
+                                        absl::Span<const int> peers,
+                                        absl::string_view remark) const {
+  return absl::DeadlineExceededError(absl::StrCat(
+      operation.name, " timed out: group=", waiter().options().name, " ",
+      NamePeers(peers),
+      " after=", absl::FormatDuration(waiter().options().timeout), remark));
+}
+
+void NcclCommunicator::Break(const absl::Status& status) {
+  if (!failure_.ok()) return;
+  failure_ = status;
+  connection_->Abort();
+  parts_.log->Forget(this);
+}
+
+}  // namespace caravan::worker

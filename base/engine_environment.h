@@ -11,6 +11,9 @@ namespace caravan {
 inline constexpr char kEngineName[] = "caravan-engine";
 inline constexpr char kCudaEngineName[] = "caravan-engine-cuda";
 
+// Of an agent: another program in place of the caravan-engine-cuda beside it.
+inline constexpr char kCudaEngineVariable[] = "CARAVAN_CUDA_ENGINE";
+
 // "127.0.0.1:7000": where the engine dials the coordinator.
 inline constexpr char kCoordinatorVariable[] = "CARAVAN_COORDINATOR";
 inline constexpr char kTokenFileVariable[] = "CARAVAN_TOKEN_FILE";

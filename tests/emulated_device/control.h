@@ -20,6 +20,11 @@ void SetStreamPolicy(StreamPolicy policy, uint64_t seed);
 // `error` in place of running.
 void InjectKernelFault(int kernels, cudaError_t error);
 
+// What `device` copies to `peer` with cudaMemcpyPeer does not arrive, as behind
+// an IOMMU that is in the way; until mended.
+void BreakPeerCopies(int device, int peer);
+void MendPeerCopies();
+
 // How many kernels have run in this process.
 int64_t KernelsRun();
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -90,6 +91,10 @@ absl::Status CompleteOptions(AgentOptions& options) {
         (fs::path(executable).parent_path() / kEngineName).string();
   }
   if (options.cuda_engine_program.empty()) {
+    const char* chosen = std::getenv(kCudaEngineVariable);
+    if (chosen != nullptr) options.cuda_engine_program = chosen;
+  }
+  if (options.cuda_engine_program.empty()) {
     const fs::path program =
         fs::path(executable).parent_path() / kCudaEngineName;
     std::error_code error;
@@ -122,6 +127,7 @@ class Agent::Impl final {
   // Everything that this agent or an earlier one in its folder started.
   void KillEverything();
   absl::Status LookForGpus();
+  void WarnOfBrokenLinks() const;
   absl::StatusOr<v1::AgentReport> MakeHello(
       const std::string& data_address) const;
   void AddDevices(v1::AgentHello& hello) const;
@@ -160,6 +166,9 @@ absl::Status Agent::Impl::Prepare() {
                                    .on_call = [this](RelayCall call) {
                                      events_.Push(std::move(call));
                                    }}));
+  const bool peer_to_peer =
+      std::all_of(gpus_.gpus.begin(), gpus_.gpus.end(),
+                  [](const Gpu& gpu) { return gpu.broken_peers.empty(); });
   launcher_ = std::make_unique<Launcher>(
       Launcher::Options{.coordinator = options_.coordinator,
                         .token_file = options_.token_file,
@@ -168,7 +177,8 @@ absl::Status Agent::Impl::Prepare() {
                         .incarnation = incarnation_,
                         .mpirun = options_.mpirun,
                         .daemon = options_.daemon,
-                        .has_cuda_engine = !gpus_.gpus.empty()},
+                        .has_cuda_engine = !gpus_.gpus.empty(),
+                        .peer_to_peer = peer_to_peer},
       *folder_, *processes_);
   return absl::OkStatus();
 }
@@ -196,7 +206,21 @@ absl::Status Agent::Impl::LookForGpus() {
     LogInfo(absl::StrCat(gpus_.gpus.size(), " GPUs, the first ",
                          gpus_.gpus[0].name, ", driver ", gpus_.driver));
   }
+  WarnOfBrokenLinks();
   return absl::OkStatus();
+}
+
+void Agent::Impl::WarnOfBrokenLinks() const {
+  for (const Gpu& gpu : gpus_.gpus) {
+    for (const std::string& peer : gpu.broken_peers) {
+      LogWarning(absl::StrCat(
+          "data that GPU ", gpu.uuid, " (", gpu.pci_address,
+          ") writes to the memory of GPU ", peer,
+          " does not arrive: this node's GPUs talk through its memory instead. "
+          "Switch off PCIe access control (ACS) and the IOMMU in the firmware, "
+          "or start Linux with iommu=pt"));
+    }
+  }
 }
 
 absl::Status Agent::Impl::Run() {

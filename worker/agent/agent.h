@@ -25,7 +25,7 @@ struct AgentOptions {
   std::string device = "auto";
   std::string caravan_program;  // runs `relay`; empty: this executable
   // Empty: caravan-engine, caravan-engine-cuda beside this executable, the
-  // latter if it is there.
+  // latter if it is there; for the latter CARAVAN_CUDA_ENGINE goes first.
   std::string engine_program;
   std::string cuda_engine_program;
   std::string mpirun = "mpirun";

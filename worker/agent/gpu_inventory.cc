@@ -34,6 +34,23 @@ absl::StatusOr<std::string> Text(const Json& object, const char* field) {
   return found->get<std::string>();
 }
 
+absl::StatusOr<std::vector<std::string>> Texts(const Json& object,
+                                               const char* field) {
+  const auto found = object.find(field);
+  if (found == object.end() || !found->is_array()) {
+    return absl::InvalidArgumentError(absl::StrCat("no list \"", field, "\""));
+  }
+  std::vector<std::string> texts;
+  for (const Json& text : *found) {
+    if (!text.is_string()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no texts in \"", field, "\""));
+    }
+    texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
 absl::StatusOr<Gpu> ParseGpu(const Json& object) {
   if (!object.is_object()) {
     return absl::InvalidArgumentError("a device is no object");
@@ -52,15 +69,12 @@ absl::StatusOr<Gpu> ParseGpu(const Json& object) {
     return absl::InvalidArgumentError("no number \"memory_bytes\"");
   }
   gpu.memory_bytes = memory->get<int64_t>();
-  const auto peers = object.find("peers");
-  if (peers == object.end() || !peers->is_array()) {
-    return absl::InvalidArgumentError("no list \"peers\"");
-  }
-  for (const Json& peer : *peers) {
-    if (!peer.is_string()) {
-      return absl::InvalidArgumentError("a peer is no text");
-    }
-    gpu.peers.push_back(peer.get<std::string>());
+  for (const auto& [field, place] :
+       {std::pair{"peers", &gpu.peers},
+        std::pair{"broken_peers", &gpu.broken_peers}}) {
+    absl::StatusOr<std::vector<std::string>> texts = Texts(object, field);
+    if (!texts.ok()) return texts.status();
+    *place = *std::move(texts);
   }
   return gpu;
 }

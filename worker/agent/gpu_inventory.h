@@ -20,6 +20,8 @@ struct Gpu {
   std::string compute_capability;
   int64_t memory_bytes = 0;
   std::vector<std::string> peers;  // uuids
+  // Uuids of those that the driver says it reaches, but where data gets lost.
+  std::vector<std::string> broken_peers;
 };
 
 struct GpuInventory {

@@ -113,16 +113,22 @@ absl::Status Launcher::StartEngine(const v1::LaunchEngine& command) {
 std::vector<std::string> Launcher::GpuVariables(
     const v1::LaunchEngine& command) const {
   const absl::string_view address = data_.address;
-  return {Variable(kDataAddressVariable, address.substr(0, address.find('/'))),
-          Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
-          // "=": exactly this one, not all whose names begin so.
-          Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_.interface)),
-          // Would stand above what the engine says of its communicators.
-          Variable("NCCL_COMM_BLOCKING", "0"),
-          // A peer that is gone is known after seconds, not after a minute.
-          Variable("NCCL_SOCKET_RETRY_CNT", "8"),
-          // Its port is one for all jobs of a host.
-          Variable("NCCL_RAS_ENABLE", "0")};
+  std::vector<std::string> variables = {
+      Variable(kDataAddressVariable, address.substr(0, address.find('/'))),
+      Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
+      // "=": exactly this one, not all whose names begin so.
+      Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_.interface)),
+      // Would stand above what the engine says of its communicators.
+      Variable("NCCL_COMM_BLOCKING", "0"),
+      // A peer that is gone is known after seconds, not after a minute.
+      Variable("NCCL_SOCKET_RETRY_CNT", "8"),
+      // Its port is one for all jobs of a host.
+      Variable("NCCL_RAS_ENABLE", "0")};
+  if (!options_.peer_to_peer) {
+    // NCCL has no such switch for one pair.
+    variables.push_back(Variable("NCCL_P2P_DISABLE", "1"));
+  }
+  return variables;
 }
 
 absl::Status Launcher::StartMpi(const v1::LaunchMpi& command) {

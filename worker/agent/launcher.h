@@ -40,6 +40,8 @@ class Launcher final {
     std::string mpirun;
     std::string daemon;
     bool has_cuda_engine = false;
+    // Between this node's GPUs; else their engines go through its memory.
+    bool peer_to_peer = true;
   };
 
   // `folder` and `processes` must outlive this.

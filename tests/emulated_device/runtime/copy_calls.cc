@@ -2,11 +2,13 @@
 // of a pointer must be true.
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "tests/emulated_device/control.h"
 #include "tests/emulated_device/runtime/device_memory.h"
 #include "tests/emulated_device/runtime/runtime_state.h"
 
@@ -63,6 +65,14 @@ bool Agrees(cudaMemcpyKind kind, bool to_device, bool from_device) {
       return true;
   }
   return false;
+}
+
+// From which device to which copies do not arrive; -1: all arrive.
+std::atomic<int> broken_from = -1;
+std::atomic<int> broken_to = -1;
+
+bool IsBroken(int from, int to) {
+  return from == broken_from && to == broken_to;
 }
 
 void CopyRows(Side to, Side from, Rectangle shape) {
@@ -142,6 +152,13 @@ cudaError_t Fill(void* address, int value, size_t bytes, cudaStream_t stream) {
 }
 
 }  // namespace
+
+void BreakPeerCopies(int device, int peer) {
+  broken_from = device;
+  broken_to = peer;
+}
+void MendPeerCopies() { BreakPeerCopies(-1, -1); }
+
 }  // namespace caravan::emulated
 
 using namespace caravan::emulated;  // NOLINT(google-build-using-namespace)
@@ -175,8 +192,10 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int,
   return Copy({Pointer(to), bytes}, {Pointer(from), bytes}, {bytes, 1},
               cudaMemcpyDeviceToDevice, stream, /*synchronous=*/false);
 }
-cudaError_t cudaMemcpyPeer(void* to, int, const void* from, int, size_t bytes) {
-  return Copy({Pointer(to), bytes}, {Pointer(from), bytes}, {bytes, 1},
+cudaError_t cudaMemcpyPeer(void* to, int to_device, const void* from,
+                           int from_device, size_t bytes) {
+  const size_t arrives = IsBroken(from_device, to_device) ? 0 : 1;
+  return Copy({Pointer(to), bytes}, {Pointer(from), bytes}, {bytes, arrives},
               cudaMemcpyDeviceToDevice, nullptr, /*synchronous=*/true);
 }
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes,

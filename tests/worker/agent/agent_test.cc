@@ -15,6 +15,7 @@ namespace {
 
 using ::caravan::testing::IsOk;
 using ::caravan::testing::StatusIs;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -135,6 +136,26 @@ TEST_F(AgentTest, AGpuEngineSeesItsGpuAndItsInterface) {
   EXPECT_EQ(std::filesystem::read_symlink(
                 absl::StrCat("/proc/", engine.pid(), "/exe"), error),
             TEST_ENGINE);
+}
+
+TEST_F(AgentTest, ABrokenLinkBetweenGpusIsNotUsed) {
+  FakeCoordinator coordinator({});
+  AgentOptions options = Options(coordinator.address(), "node-a");
+  options.cuda_engine_program = TEST_ENGINE;
+  setenv("TEST_ENGINE_BROKEN_PEER", "1", 1);
+  auto agent = StartAgent(options);
+  unsetenv("TEST_ENGINE_BROKEN_PEER");
+  ASSERT_TRUE(coordinator.AwaitHello("node-a"));
+  v1::LaunchEngine launch;
+  launch.set_epoch(1);
+  launch.set_device("cuda");
+  launch.set_device_uuid("GPU-1");
+  const v1::EngineProgress engine = LaunchEngine(coordinator, "node-a", launch);
+  const absl::StatusOr<std::string> environment =
+      ReadSmallFile(absl::StrCat("/proc/", engine.pid(), "/environ"), 1 << 20);
+  CARAVAN_ASSERT_OK(environment);
+  const std::vector<std::string> variables = absl::StrSplit(*environment, '\0');
+  EXPECT_THAT(variables, Contains("NCCL_P2P_DISABLE=1"));
 }
 
 TEST_F(AgentTest, WithoutAGpuItSaysWhyWhereOneIsWanted) {

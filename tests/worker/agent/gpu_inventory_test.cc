@@ -25,7 +25,7 @@ constexpr char kOne[] =
     R"({"driver": "13.0", "problem": "", "devices": [{"uuid": "GPU-1",)"
     R"( "name": "NVIDIA H100", "pci_address": "0000:01:00.0",)"
     R"( "compute_capability": "9.0", "memory_bytes": 85899345920,)"
-    R"( "peers": ["GPU-2"]}]})";
+    R"( "peers": ["GPU-2"], "broken_peers": ["GPU-3"]}]})";
 
 TEST(ParseGpuInventoryTest, ReadsTheLastObjectAmongOtherLines) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(
@@ -39,6 +39,7 @@ TEST(ParseGpuInventoryTest, ReadsTheLastObjectAmongOtherLines) {
   EXPECT_EQ(gpu.compute_capability, "9.0");
   EXPECT_EQ(gpu.memory_bytes, int64_t{80} << 30);
   EXPECT_THAT(gpu.peers, ElementsAre("GPU-2"));
+  EXPECT_THAT(gpu.broken_peers, ElementsAre("GPU-3"));
   EXPECT_EQ(inventory.driver, "13.0");
   EXPECT_THAT(inventory.problem, IsEmpty());
 }
@@ -66,7 +67,7 @@ TEST(ParseGpuInventoryTest, RefusesTheRest) {
         << output;
   }
   for (const char* field : {"uuid", "name", "pci_address", "memory_bytes",
-                            "compute_capability", "peers"}) {
+                            "compute_capability", "peers", "broken_peers"}) {
     std::string text = kOne;
     text.replace(text.find(field), 1, "x");
     EXPECT_THAT(ParseGpuInventory(text),

@@ -27,14 +27,18 @@ uint64_t Number(const char* variable) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--devices") == 0) {
-    std::puts(
+    const char* broken = std::getenv("TEST_ENGINE_BROKEN_PEER");
+    std::printf(
         "{\"driver\": \"13.0\", \"problem\": \"\", \"devices\": ["
         "{\"uuid\": \"GPU-1\", \"name\": \"Test GPU\", \"pci_address\": "
         "\"0000:01:00.0\", \"compute_capability\": \"9.0\", "
-        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-2\"]},"
+        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-2\"], "
+        "\"broken_peers\": []},"
         "{\"uuid\": \"GPU-2\", \"name\": \"Test GPU\", \"pci_address\": "
         "\"0000:02:00.0\", \"compute_capability\": \"9.0\", "
-        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-1\"]}]}");
+        "\"memory_bytes\": 85899345920, \"peers\": [\"GPU-1\"], "
+        "\"broken_peers\": [%s]}]}\n",
+        broken == nullptr ? "" : "\"GPU-1\"");
     return 0;
   }
   const char* folder = std::getenv(caravan::kProgressFolderVariable);

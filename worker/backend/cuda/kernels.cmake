@@ -9,7 +9,7 @@ list(TRANSFORM CARAVAN_CUDA_KERNELS
 # What starts them, compiled by the host compiler alone.
 set(CARAVAN_CUDA_HOST
   attention_operations batch_table cuda_backend cuda_kv_cache cuda_status
-  cuda_weight device_context device_memory linear_operations product
+  cuda_weight device_context device_list device_memory linear_operations product
   sampling_operations staging)
 list(TRANSFORM CARAVAN_CUDA_HOST
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cc")

@@ -17,6 +17,7 @@ import time
 import urllib.parse
 
 READY = re.compile(r"Caravan is ready: (http://\S+)/v1")
+ENGINES = ("caravan-engine", "caravan-engine-cuda")
 ENDED = re.compile(r"replica \d+ epoch (\d+) ended: (.*)")
 
 
@@ -193,7 +194,7 @@ class Caravan:
         found = {}
         for pid, env in self.descendants():
             command = command_of(pid)
-            if not command or not command[0].endswith("caravan-engine"):
+            if not command or os.path.basename(command[0]) not in ENGINES:
                 continue
             if epoch is not None and env.get("CARAVAN_EPOCH") != str(epoch):
                 continue

@@ -10,6 +10,7 @@
 #include "worker/backend/cpu/topology.h"
 #include "worker/comm/local/local_world.h"
 #include "worker/comm/mpi/mpi_world.h"
+#include "worker/engine/rank_door.h"
 
 namespace caravan::worker {
 namespace {
@@ -37,9 +38,10 @@ class CpuPlatform final : public Platform {
  public:
   absl::string_view device() const override { return "cpu"; }
 
-  // mpirun has told every rank.
-  absl::StatusOr<std::string> OpenEndpoint(const std::string&) override {
-    return std::string();
+  // Without an address mpirun has told every rank.
+  absl::StatusOr<std::string> OpenEndpoint(
+      const std::string& address) override {
+    return door_.Open(address);
   }
 
   absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
@@ -55,12 +57,7 @@ class CpuPlatform final : public Platform {
                                                    Backend&) override {
     const int size = setup.plan->ranks_size();
     if (size == 1) return std::move(CreateLocalWorlds(1)[0]);
-    if (!setup.under_mpi) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("a replica of ", size,
-                       " CPU ranks needs mpirun, and this engine was "
-                       "started without it"));
-    }
+    if (!setup.under_mpi) return JoinByTcp(setup);
     CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<World> world,
                              CreateMpiWorld({.init_timeout = kJoinTimeout}));
     if (world->size() != size || world->rank() != setup.rank) {
@@ -70,6 +67,14 @@ class CpuPlatform final : public Platform {
     }
     return world;
   }
+
+ private:
+  // In one plan with GPUs, for which there is no mpirun.
+  absl::StatusOr<std::unique_ptr<World>> JoinByTcp(const RankSetup& setup) {
+    return door_.Join(setup, kJoinTimeout);
+  }
+
+  RankDoor door_;
 };
 
 }  // namespace

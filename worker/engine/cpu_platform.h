@@ -1,4 +1,4 @@
-// Cores, and MPI where there are several ranks.
+// Cores, and MPI or, beside GPUs, TCP where there are several ranks.
 #ifndef CARAVAN_WORKER_ENGINE_CPU_PLATFORM_H_
 #define CARAVAN_WORKER_ENGINE_CPU_PLATFORM_H_
 
@@ -8,8 +8,8 @@
 
 namespace caravan::worker {
 
-// kFailedPrecondition of JoinWorld: several ranks without mpirun, or an MPI
-// world that is not the plan's.
+// kFailedPrecondition of JoinWorld: several ranks with neither mpirun nor an
+// endpoint, or an MPI world that is not the plan's.
 std::unique_ptr<Platform> CreateCpuPlatform();
 
 }  // namespace caravan::worker

@@ -75,7 +75,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> ModelExecutor::CreateGroup(
   GroupOptions group{
       .name = std::move(name),
       .world_ranks = std::move(world_ranks),
-      .timeout = absl::Milliseconds(options_.plan->step_timeout_ms())};
+      .timeout = absl::Milliseconds(options_.plan->step_timeout_ms()),
+      .most_values = options_.plan->max_rows_per_step() *
+                     options_.source->spec().hidden_size};
   if (options_.progress != nullptr) {
     group.on_wait = &OnWait;
     group.on_wait_context = options_.progress;
@@ -139,7 +141,7 @@ absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(
   const int64_t vocabulary = options_.source->spec().vocab_size;
   // Ids that no step needs (sequences of one token) are taken off the link too:
   // so far back they have long been sent, as no more steps are in flight.
-  while (unreceived_.size() > static_cast<size_t>(2 * num_stages_ + 2)) {
+  while (unreceived_.size() > 2 * static_cast<size_t>(num_stages_) + 2) {
     CARAVAN_RETURN_IF_ERROR(ReceiveOldestIds());
   }
   for (int i = 0; i < step.entries_size(); ++i) {

@@ -186,14 +186,17 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
   return backend;
 }
 
+absl::StatusOr<std::shared_ptr<cuda::DeviceContext>> OpenCudaDevice(
+    const CudaBackendOptions& options) {
+  return cuda::DeviceContext::Create(
+      {.device = options.device, .timeout = options.timeout});
+}
+
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     const CudaBackendOptions& options) {
-  CARAVAN_ASSIGN_OR_RETURN(
-      std::unique_ptr<cuda::DeviceContext> context,
-      cuda::DeviceContext::Create(
-          {.device = options.device, .timeout = options.timeout}));
-  return CreateCudaBackend(
-      std::shared_ptr<cuda::DeviceContext>(std::move(context)));
+  CARAVAN_ASSIGN_OR_RETURN(std::shared_ptr<cuda::DeviceContext> context,
+                           OpenCudaDevice(options));
+  return CreateCudaBackend(std::move(context));
 }
 
 }  // namespace caravan::worker

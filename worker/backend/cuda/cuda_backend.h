@@ -30,7 +30,10 @@ struct CudaBackendOptions {
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     const CudaBackendOptions& options);
 
-// The same on a device, and in the order of a stream, that others use too.
+// The device alone, for a backend and others that work in the order of its
+// stream.
+absl::StatusOr<std::shared_ptr<cuda::DeviceContext>> OpenCudaDevice(
+    const CudaBackendOptions& options);
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     std::shared_ptr<cuda::DeviceContext> context);
 

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""`caravan serve --device cuda` with engines on the emulated GPU: answers, faults.
+
+usage: serve_cuda_test.py CARAVAN CUDA_ENGINE
+"""
+
+import os
+import sys
+import threading
+
+import faults
+from caravan_process import Caravan, check, run_tests, tiny_model
+
+PROMPTS = [[1], [5, 6, 7], list(range(3, 60))]
+TOKENS = 12
+# Between a GPU's arithmetic and the CPU's.
+TOLERANCE = 1e-3
+
+
+def serve(binary, folder, *more):
+    return Caravan(binary, [
+        tiny_model(folder), "--load-format", "dummy", "--seed", "11",
+        "--dtype", "float32", "--skip-tokenizer-init", "--port", "0",
+        "--max-num-seqs", "16", "--cpu-threads", "1",
+        "--kv-cache-memory", "64MiB", *more])
+
+
+def answer(caravan, prompt):
+    """Ids, their log-probabilities and by how much each was the likeliest."""
+    code, body = caravan.post("/v1/completions", {
+        "model": caravan.model(), "prompt": prompt, "temperature": 0,
+        "max_tokens": TOKENS, "ignore_eos": True, "return_token_ids": True,
+        "logprobs": 2})
+    check(code == 200, f"completion answered {code}: {body}")
+    choice = body["choices"][0]
+    leads = []
+    for top in choice["logprobs"]["top_logprobs"]:
+        best, second = sorted(top.values(), reverse=True)[:2]
+        leads.append(best - second)
+    return choice["token_ids"], choice["logprobs"]["token_logprobs"], leads
+
+
+def check_close(got, wanted, what):
+    """The same tokens with about the same logits, up to the first tie."""
+    for i, (token, logprob, lead) in enumerate(zip(*wanted)):
+        if lead < TOLERANCE:
+            return
+        check(got[0][i] == token and abs(got[1][i] - logprob) < TOLERANCE,
+              f"{what}: token {i} is {got[0][i]} ({got[1][i]}), "
+              f"on the CPU {token} ({logprob})")
+
+
+def every_layout_gives_the_cpus_tokens(binary, folder):
+    with serve(binary, folder) as caravan:
+        caravan.wait_ready()
+        wanted = [answer(caravan, prompt) for prompt in PROMPTS]
+        caravan.stop()
+    seen = {}
+    for tp, pp in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]:
+        with serve(binary, folder, "--device", "cuda",
+                   "-tp", str(tp), "-pp", str(pp)) as caravan:
+            caravan.wait_ready()
+            alone = [answer(caravan, prompt) for prompt in PROMPTS]
+            for got, reference in zip(alone, wanted):
+                check_close(got, reference, f"tp {tp} pp {pp}")
+            check(together(caravan) == alone,
+                  f"tp {tp} pp {pp}: other bits beside other requests")
+            caravan.stop()
+        check(seen.setdefault(tp, alone) == alone,
+              f"tp {tp}: other bits with pp {pp}")
+
+
+def together(caravan):
+    got = [None] * len(PROMPTS)
+
+    def run(index):
+        got[index] = answer(caravan, PROMPTS[index])
+
+    threads = [threading.Thread(target=run, args=(i,))
+               for i in range(len(PROMPTS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def survives_faults(binary, folder):
+    with serve(binary, folder, "--device", "cuda",
+               "-tp", "2", "-pp", "2") as caravan:
+        caravan.wait_ready()
+        before = caravan.complete(PROMPTS[1], TOKENS)
+        faults.kill_engine(caravan, rank=2)
+        faults.stop_engine(caravan, rank=1)
+        faults.kill_agent(caravan)
+        faults.kill_twice(caravan, rank=3)
+        check(caravan.complete(PROMPTS[1], TOKENS) == before,
+              "other tokens after the faults")
+        caravan.stop()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    os.environ["CARAVAN_CUDA_ENGINE"] = os.path.abspath(sys.argv[2])
+    sys.exit(run_tests([every_layout_gives_the_cpus_tokens, survives_faults],
+                       os.path.abspath(sys.argv[1])))

@@ -67,10 +67,12 @@ std::vector<NodeGpus> FindGpus(const std::vector<Node>& nodes) {
       if (device.kind() == "cuda") entry.gpus.push_back(&device);
     }
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const NodeGpus& a, const NodeGpus& b) {
-                     return a.gpus.size() > b.gpus.size();
-                   });
+  std::sort(found.begin(), found.end(),
+            [](const NodeGpus& a, const NodeGpus& b) {
+              return a.gpus.size() != b.gpus.size()
+                         ? a.gpus.size() > b.gpus.size()
+                         : a.node->name < b.node->name;
+            });
   return found;
 }
 

@@ -30,7 +30,7 @@ struct Ranks {
       endpoints.push_back(listeners.back().endpoint());
     }
   }
-  absl::StatusOr<std::unique_ptr<World>> Join(
+  absl::StatusOr<std::unique_ptr<TcpWorld>> Join(
       int rank, std::string secret = "secret",
       absl::Duration timeout = absl::Seconds(60)) {
     return JoinTcpWorld(std::move(listeners[rank]),
@@ -62,7 +62,7 @@ TEST(TcpWorldTest, WhoIsGoneIsNamedAtOnce) {
 
 TEST(TcpWorldTest, ARankOfAnotherEpochIsTurnedAway) {
   Ranks ranks(2);
-  absl::StatusOr<std::unique_ptr<World>> zero;
+  absl::StatusOr<std::unique_ptr<TcpWorld>> zero;
   std::thread thread(
       [&] { zero = ranks.Join(0, "secret", absl::Milliseconds(500)); });
   EXPECT_THAT(ranks.Join(1, "another").status(),
@@ -83,7 +83,7 @@ TEST(TcpWorldTest, StrangersHoldNobodyUp) {
   pollfd polled = {noisy.get(), POLLOUT, 0};
   ASSERT_EQ(poll(&polled, 1, 10'000), 1);
   ASSERT_EQ(send(noisy.get(), noise.data(), noise.size(), MSG_NOSIGNAL), 1000);
-  absl::StatusOr<std::unique_ptr<World>> zero;
+  absl::StatusOr<std::unique_ptr<TcpWorld>> zero;
   std::thread thread([&] { zero = ranks.Join(0); });
   CARAVAN_EXPECT_OK(ranks.Join(1));
   thread.join();
@@ -124,7 +124,7 @@ class TcpGroupTest : public ::testing::Test {
     worlds_[rank] = absl::CancelledError();
   }
 
-  std::vector<absl::StatusOr<std::unique_ptr<World>>> worlds_;
+  std::vector<absl::StatusOr<std::unique_ptr<TcpWorld>>> worlds_;
   std::vector<absl::StatusOr<std::unique_ptr<Communicator>>> groups_;
 };
 

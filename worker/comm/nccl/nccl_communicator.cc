@@ -120,7 +120,9 @@ absl::Status NcclCommunicator::CheckUsable() const {
 
 absl::Status NcclCommunicator::Run(const DeviceOperation& operation,
                                    absl::FunctionRef<int(ncclComm*)> call) {
-  absl::Status status = connection_->Run(operation.name, call);
+  absl::Status status =
+      Annotate(connection_->Run(operation.name, call),
+               absl::StrCat("group=", waiter().options().name));
   if (status.ok()) return parts_.log->Add(this, operation);
   if (absl::IsUnavailable(status)) status = NameLostPeer(operation, status);
   Break(status);
@@ -270,7 +272,7 @@ absl::Status NcclCommunicator::NameLostPeer(const DeviceOperation& operation,
     if (!peers.ok()) return peers;
     absl::SleepFor(kPause);
   }
-  return Annotate(status, absl::StrCat("group=", waiter().options().name));
+  return status;
 }
 
 absl::Status NcclCommunicator::CheckPeers(const DeviceOperation& operation) {

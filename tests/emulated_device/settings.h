@@ -2,7 +2,7 @@
 // so that whole binaries can be run in a mode.
 //
 //   CARAVAN_EMULATED_DEVICES   number of devices, 4 unless given
-//   CARAVAN_EMULATED_MEMORY    bytes of each, 1 GiB unless given
+//   CARAVAN_EMULATED_MEMORY    bytes of each, 2 GiB unless given
 //   CARAVAN_EMULATED_PROTECT   1: device memory is closed to the host
 //   CARAVAN_EMULATED_SEED      the schedule of kernels' threads (grid_run.h)
 //   CARAVAN_EMULATED_STREAMS   lazy (unless given), eager, random, background
@@ -26,7 +26,8 @@ constexpr int kMaxDevices = 16;
 
 struct Settings {
   int num_devices = 4;
-  size_t memory_bytes = size_t{1} << 30;
+  // Plans set a good half of it aside for CUDA and NCCL.
+  size_t memory_bytes = size_t{2} << 30;
   bool protect_memory = false;
   uint64_t schedule_seed = 0;
   StreamPolicy stream_policy = StreamPolicy::kLazy;

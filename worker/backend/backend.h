@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ struct DeviceInfo {
   std::string name;
   std::string instruction_set;
   int num_threads = 0;  // of the host
+  // Of the device's own memory, what is free now. Nothing: it has none, or does
+  // not tell.
+  std::optional<int64_t> free_bytes;
 };
 
 // Memory of a device. Zeroed when it is made, freed with it.

@@ -70,6 +70,20 @@ absl::Status CheckFit(const ModelSpec& spec, const v1::RankPlan& rank) {
                    rank.ShortDebugString()));
 }
 
+// Before minutes of reading end in a refused allocation.
+absl::Status CheckRoom(const v1::RankPlan& rank, const DeviceInfo& device) {
+  const int64_t needed =
+      rank.weight_bytes() + rank.kv_cache_bytes() + rank.activation_bytes();
+  if (!device.free_bytes.has_value() || needed <= *device.free_bytes) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "too little of the device's memory is free: device=", device.name,
+      " free=", *device.free_bytes, " planned=", needed,
+      "; other processes use the rest (`nvidia-smi` shows them): end them, or "
+      "plan for less by --gpu-memory-utilization"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
@@ -77,6 +91,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
   const ModelSpec& spec = setup.source->spec();
   const v1::RankPlan& rank = *setup.rank;
   CARAVAN_RETURN_IF_ERROR(CheckFit(spec, rank));
+  CARAVAN_RETURN_IF_ERROR(CheckRoom(rank, setup.backend->Info()));
   partition::HoldOptions hold{.dtype = spec.dtype};
   CARAVAN_ASSIGN_OR_RETURN(hold.quantization, partition::ParseQuantization(
                                                   setup.plan->quantization()));

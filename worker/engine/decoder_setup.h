@@ -27,6 +27,8 @@ struct DecoderSetup {
 };
 
 // Loads the rank's shard. kInvalidArgument: a plan that does not fit the model.
+// kResourceExhausted: less memory is free than the plan counts on; nothing has
+// been read then.
 absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
     const DecoderSetup& setup);
 

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "partition/model/model_source.h"
 #include "partition/model/tensor_names.h"
@@ -150,6 +152,35 @@ TEST(GpuMemoryTest, MuchIsReservedForManyRows) {
   ExpectPlannedBytes(
       *source,
       {.max_sequences = 300, .max_rows_per_step = 2048, .num_blocks = 100});
+}
+
+// Another process may have the rest.
+TEST(GpuMemoryTest, LoadsNothingWhereTooLittleIsFree) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto source, MakeQuantizedSource(QuantizableSpec(), BFloat16));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(Plans plans,
+                               MakePlans(*source, {.num_blocks = 4}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto backend,
+                               CreateCudaBackend(CudaBackendOptions{}));
+  ASSERT_TRUE(backend->Info().free_bytes.has_value());
+  const int64_t free = *backend->Info().free_bytes;
+  v1::RankPlan rank = plans.engine.ranks(0);
+  rank.set_weight_bytes(1000);
+  rank.set_activation_bytes(100);
+  rank.set_kv_cache_bytes(free - 1099);
+  const auto create = [&] {
+    return CreateDecoder({.plan = &plans.engine,
+                          .rank = &rank,
+                          .source = source.get(),
+                          .backend = backend.get()});
+  };
+  const int64_t before = AllocatedBytes(0);
+  EXPECT_THAT(create(), testing::StatusIs(absl::StatusCode::kResourceExhausted,
+                                          ::testing::HasSubstr(absl::StrCat(
+                                              "planned=", free + 1))));
+  EXPECT_EQ(AllocatedBytes(0), before);
+  rank.set_kv_cache_bytes(free - 1100);
+  CARAVAN_EXPECT_OK(create());
 }
 
 }  // namespace

@@ -54,10 +54,18 @@ class CudaBackend final : public Backend {
   }
 
   DeviceInfo Info() const override {
-    return {
+    DeviceInfo info = {
         .name = context_->name(),
         .instruction_set = absl::StrCat("sm_", context_->compute_capability()),
         .num_threads = 1};
+    size_t free = 0;
+    size_t total = 0;
+    // A device that has failed tells so at the next operation.
+    if (cuda::CudaStatus(cudaMemGetInfo(&free, &total), "cudaMemGetInfo")
+            .ok()) {
+      info.free_bytes = static_cast<int64_t>(free);
+    }
+    return info;
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {

@@ -52,6 +52,14 @@ TEST(CudaBackend, RefusesHeadsThatItsKernelsCannotHold) {
                                 ::testing::HasSubstr("most=256")));
 }
 
+TEST(CudaBackend, WhatIsTakenIsNoLongerFree) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
+                               CreateCudaBackend(CudaBackendOptions{}));
+  const int64_t before = gpu->Info().free_bytes.value_or(-1);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto memory, gpu->Allocate(64 << 20));
+  EXPECT_EQ(gpu->Info().free_bytes.value_or(-1), before - (64 << 20));
+}
+
 TEST(CudaBackend, RefusesAGpuThatIsNotThere) {
   for (const int device : {-1, 99}) {
     EXPECT_THAT(CreateCudaBackend(CudaBackendOptions{.device = device}),

@@ -47,7 +47,7 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
       ->capture_default_str();
   app.add_option("--gpu-memory-utilization,--memory-utilization",
                  options.memory_utilization,
-                 "Share of a node's memory that may be filled")
+                 "Share of a node's memory, or of each GPU's, that may be filled")
       ->capture_default_str();
   app.add_option("--simulated-step-us", options.simulated_step_us,
                  "Microseconds of a simulated step")

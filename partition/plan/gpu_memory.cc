@@ -33,6 +33,9 @@ constexpr int64_t kCandidateBytes = 8;
 constexpr int64_t kRequestBytes = 48;
 constexpr int64_t kMostRequests = 256;
 constexpr int64_t kResultBytes = kMiB;
+// worker/comm/nccl/nccl_communicator.cc
+constexpr int64_t kChunkThreshold = int64_t{64} << 10;
+constexpr int64_t kChunkAlignment = 16;
 
 // ---- Assumed: no GPU has measured these for Caravan.
 // The driver's context with the kernels' modules and the stacks of all threads
@@ -95,6 +98,13 @@ int64_t SamplingScratch(int64_t vocabulary) {
   return kMostRequests * kRequestBytes + std::max(kResultBytes, whole);
 }
 
+// What a group of ranks gathers to add it up in their order.
+int64_t GatheredBytes(int64_t size, int64_t values) {
+  if (size < 3 || values < kChunkThreshold) return size * values * kFloat;
+  const int64_t chunk = RoundUp(CeilDivide(values, size), kChunkAlignment);
+  return size * std::max(kChunkThreshold, chunk) * kFloat;
+}
+
 }  // namespace
 
 int64_t GpuMatrixBytes(WeightFormat format, int64_t rows, int64_t cols) {
@@ -130,11 +140,11 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
 
 int64_t GpuCommunicationBytes(const ModelSpec& spec,
                               const PlanOptions& options) {
-  const int64_t message = options.max_rows_per_step * spec.hidden_size * kFloat;
+  const int64_t values = options.max_rows_per_step * spec.hidden_size;
   int64_t bytes = 0;
-  // Sums in the order of ranks: what each of them has.
-  if (options.tp > 1) bytes += kNcclGroupBytes + options.tp * message;
-  if (options.pp > 1) bytes += kNcclGroupBytes;
+  for (const int64_t size : {options.tp, options.pp}) {
+    if (size > 1) bytes += kNcclGroupBytes + GatheredBytes(size, values);
+  }
   return bytes;
 }
 

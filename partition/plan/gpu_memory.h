@@ -27,7 +27,8 @@ int64_t GpuKvBlockBytes(const ModelSpec& spec, const RankPlan& rank,
 int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
                            const PlanOptions& options);
 
-// What NCCL takes for the groups that the rank is in. Assumed, not measured.
+// For the groups that the rank is in: what NCCL takes, which is assumed and not
+// measured, and what their members gather to add it up.
 int64_t GpuCommunicationBytes(const ModelSpec& spec,
                               const PlanOptions& options);
 

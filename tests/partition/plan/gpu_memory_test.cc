@@ -133,6 +133,23 @@ TEST(GpuMemoryTest, UnevenHeadsDecideHowManyRowsShareATile) {
             more_keys + more_parts);
 }
 
+TEST(GpuMemoryTest, GroupsGatherWhatTheyAddUp) {
+  const ModelSpec spec = Named("llama-2-7b");  // 4096 wide
+  const auto communication = [&](int tp, int pp, int64_t max_rows) {
+    return GpuCommunicationBytes(
+        spec, {.tp = tp, .pp = pp, .max_rows_per_step = max_rows});
+  };
+  EXPECT_EQ(communication(1, 1, 512), 0);
+  // Two add all at once, three by chunks, whose last may be filled up; small
+  // sums at once again.
+  const int64_t message = 512 * 4096 * 4;
+  EXPECT_EQ(communication(2, 1, 512), 256 * kMiB + 2 * message);
+  EXPECT_EQ(communication(3, 1, 512), 256 * kMiB + 3 * 699056 * 4);
+  EXPECT_EQ(communication(3, 1, 15), 256 * kMiB + 3 * 15 * 4096 * 4);
+  EXPECT_EQ(communication(4, 1, 32), 256 * kMiB + 4 * 65536 * 4);
+  EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 4 * message);
+}
+
 TEST(GpuMemoryTest, WholePagesAreReserved) {
   const ModelSpec spec = Named("llama-2-7b");
   const PlanOptions options;

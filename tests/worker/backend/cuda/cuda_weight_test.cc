@@ -43,9 +43,9 @@ class WeightLoaderTest : public ::testing::Test {
 TEST_F(WeightLoaderTest, WeightsTakeThePlannedBytes) {
   for (int i = 0; i < kNumWeightFormats; ++i) {
     const auto format = static_cast<WeightFormat>(i);
-    for (const int64_t rows : {1, 31, 32, 33, 100}) {
-      for (const int64_t blocks : {1, 2, 7}) {
-        for (const int64_t more : {0, 1, 5}) {
+    for (const int64_t rows : {1, 32, 33}) {
+      for (const int64_t blocks : {1, 3}) {
+        for (const int64_t more : {0, 5}) {
           if (more > 0 && IsQuantized(format)) continue;
           const int64_t cols = blocks * kBlockElements + more;
           const int64_t before = emulated::AllocatedBytes(0);

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/clock.h"
@@ -264,7 +265,6 @@ absl::Status LocalServer::Impl::StartCluster() {
   cluster.listener = listener_.get();
   cluster.clock = &RealClock();
   cluster.first_seconds_per_row = coordinator::SlowSecondsPerRow(planner_.spec);
-  cluster.supervisor.device = options_.device;
   cluster.supervisor.draw_secret = &coordinator::DrawToken;
   cluster.supervisor.num_nodes = std::max(1, options_.nodes);
   // With nodes of their own, somebody may repair one; alone, the user waits.
@@ -316,17 +316,12 @@ absl::Status LocalServer::Impl::StartAgent() {
   if (agent.program.empty()) {
     CARAVAN_ASSIGN_OR_RETURN(agent.program, ThisExecutable());
   }
-  agent.arguments = {"agent",
-                     "--join",
-                     absl::StrCat("127.0.0.1:", cluster_->port()),
-                     "--token-file",
-                     token_file_,
-                     "--node-name",
-                     "localhost",
-                     "--runtime-dir",
-                     folder_->path() + "/agent",
-                     "--device",
-                     options_.device};
+  agent.arguments = {
+      "agent", "--join", absl::StrCat("127.0.0.1:", cluster_->port()),
+      "--token-file", token_file_, "--node-name", "localhost", "--runtime-dir",
+      folder_->path() + "/agent", "--device",
+      // A list is by stages, not by nodes.
+      absl::StrContains(options_.device, ',') ? "auto" : options_.device};
   if (options_.quiet) {
     agent.output_file = folder_->path() + "/agent.log";
   } else {

@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "cli/byte_size.h"
+#include "coordinator/cluster/placement.h"
 
 namespace caravan::cli {
 namespace {
@@ -24,8 +25,9 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
   app.add_option(
          "--device", options.device,
          "What engines compute on: cpu, cuda (a GPU each), or simulated "
-         "(they compute nothing, for tests)")
-      ->check(CLI::IsMember({"cpu", "cuda", "simulated"}))
+         "(they compute nothing, for tests); or one of cpu and cuda for each "
+         "pipeline stage, as cuda,cpu")
+      ->type_name("KIND[,KIND...]")
       ->capture_default_str();
   app.add_option("--cpu-threads", options.cpu_threads,
                  "Threads of each engine (default: its share of the cores)")
@@ -123,6 +125,9 @@ absl::Status Validate(const ServeOptions& options) {
         absl::StrCat("--shutdown-timeout must be 0 to 3600 seconds, is ",
                      options.shutdown_timeout_seconds));
   }
+  const absl::Status devices =
+      coordinator::StageDevices(options.device, options.pp).status();
+  if (!devices.ok()) return Annotate(devices, "--device");
   const absl::StatusOr<int64_t> memory = ParseByteSize(options.kv_cache_memory);
   if (!memory.ok()) return Annotate(memory.status(), "--kv-cache-memory");
   if (options.nodes == 0) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -24,6 +25,7 @@ const v1::Device* FindDevice(const Node& node, absl::string_view kind) {
   return kind == "simulated" ? &node.devices.front() : nullptr;
 }
 
+// On devices of one kind.
 absl::StatusOr<std::vector<RankPlacement>> PlaceOnCores(
     const std::vector<Node>& nodes, const PlacementOptions& options) {
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
@@ -41,6 +43,7 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceOnCores(
     const int64_t slots = partition::SplitEvenly(num_ranks, num_used, i).size();
     const int cores = std::max(1, device->num_cores());
     RankPlacement rank;
+    rank.device_kind = options.device;
     rank.device.node = node.name;
     rank.device.name = device->name();
     rank.device.memory_bytes = device->memory_bytes() / slots;
@@ -67,12 +70,11 @@ std::vector<NodeGpus> FindGpus(const std::vector<Node>& nodes) {
       if (device.kind() == "cuda") entry.gpus.push_back(&device);
     }
   }
-  std::sort(found.begin(), found.end(),
-            [](const NodeGpus& a, const NodeGpus& b) {
-              return a.gpus.size() != b.gpus.size()
-                         ? a.gpus.size() > b.gpus.size()
-                         : a.node->name < b.node->name;
-            });
+  std::sort(
+      found.begin(), found.end(), [](const NodeGpus& a, const NodeGpus& b) {
+        return a.gpus.size() != b.gpus.size() ? a.gpus.size() > b.gpus.size()
+                                              : a.node->name < b.node->name;
+      });
   return found;
 }
 
@@ -102,6 +104,7 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceOnGpus(
                                   .node = entry.node->name,
                                   .name = gpu->name(),
                                   .memory_bytes = gpu->memory_bytes()},
+                       .device_kind = "cuda",
                        .device_uuid = gpu->uuid()});
     }
   }
@@ -109,7 +112,35 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceOnGpus(
   return TooFewGpus(static_cast<int64_t>(num_ranks), found);
 }
 
+absl::StatusOr<std::vector<RankPlacement>> PlaceUniform(
+    const std::vector<Node>& nodes, const PlacementOptions& options) {
+  return options.device == "cuda" ? PlaceOnGpus(nodes, options)
+                                  : PlaceOnCores(nodes, options);
+}
+
+absl::Status BadDevices(absl::string_view text, int num_stages) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "devices must be cpu, cuda or simulated, or one of cpu and cuda for each "
+      "of the ",
+      num_stages, " pipeline stages, as \"cuda,cpu\": \"", text, "\""));
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<std::string>> StageDevices(absl::string_view text,
+                                                      int num_stages) {
+  std::vector<std::string> devices = absl::StrSplit(text, ',');
+  for (const std::string& device : devices) {
+    const bool is_known = device == "cpu" || device == "cuda" ||
+                          (device == "simulated" && devices.size() == 1);
+    if (!is_known) return BadDevices(text, num_stages);
+  }
+  if (devices.size() == 1) devices.resize(num_stages, devices[0]);
+  if (static_cast<int>(devices.size()) != num_stages) {
+    return BadDevices(text, num_stages);
+  }
+  return devices;
+}
 
 absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
     const std::vector<Node>& nodes, const PlacementOptions& options) {
@@ -121,8 +152,26 @@ absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
   if (nodes.empty()) {
     return absl::FailedPreconditionError("no node is in the cluster");
   }
-  if (options.device == "cuda") return PlaceOnGpus(nodes, options);
-  return PlaceOnCores(nodes, options);
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<std::string> devices,
+                           StageDevices(options.device, options.pp));
+  std::map<std::string, std::vector<RankPlacement>> placed;
+  for (const std::string& device : devices) {
+    if (placed.contains(device)) continue;
+    PlacementOptions uniform = options;
+    uniform.device = device;
+    uniform.pp =
+        static_cast<int>(std::count(devices.begin(), devices.end(), device));
+    CARAVAN_ASSIGN_OR_RETURN(placed[device], PlaceUniform(nodes, uniform));
+  }
+  // Stage after stage the next ranks of its kind.
+  std::map<std::string, size_t> taken;
+  std::vector<RankPlacement> ranks;
+  for (const std::string& device : devices) {
+    for (int i = 0; i < options.tp; ++i) {
+      ranks.push_back(placed[device][taken[device]++]);
+    }
+  }
+  return ranks;
 }
 
 absl::StatusOr<std::string> SubnetOf(absl::string_view address) {

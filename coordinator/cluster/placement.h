@@ -18,7 +18,7 @@ struct PlacementOptions {
   int pp = 1;
   // Threads of each rank; 0: the node's cores divided among its ranks.
   int threads_per_rank = 0;
-  // "cpu", "cuda" or "simulated"; the last runs on any node.
+  // As StageDevices takes it.
   std::string device = "cpu";
 };
 
@@ -26,8 +26,15 @@ struct PlacementOptions {
 struct RankPlacement {
   partition::DeviceSpec device;  // its share of the node
   int num_threads = 1;
+  std::string device_kind;  // "cpu", "cuda" or "simulated"
   std::string device_uuid;  // of a GPU
 };
+
+// What the ranks of each stage compute on. `text`: "cpu", "cuda" or
+// "simulated" (which runs on any node) for all stages, or one of "cpu" and
+// "cuda" for each, as "cuda,cpu". kInvalidArgument: anything else.
+absl::StatusOr<std::vector<std::string>> StageDevices(absl::string_view text,
+                                                      int num_stages);
 
 // Lays tp * pp ranks over `nodes` in the order of their names, as evenly as can
 // be and in contiguous blocks, so that the ranks of a stage stay together; the
@@ -35,10 +42,13 @@ struct RankPlacement {
 // fine, and nodes beyond the number of ranks stay unused. Memory and cores of a
 // node are shared evenly by its ranks, with at least one thread each.
 //
+// Stages on GPUs and stages on CPUs are laid out each by themselves.
+//
 // A GPU runs one rank. GPUs are taken node by node, those with most first, so
 // that ranks that talk much are near each other: by name where they are equal.
-// kInvalidArgument: a degree below 1. kFailedPrecondition: no node, or one
-// without such a device, by name; too few GPUs, with what each node has.
+// kInvalidArgument: a degree below 1, or no such devices. kFailedPrecondition:
+// no node, or one without such a device, by name; too few GPUs, with what each
+// node has.
 absl::StatusOr<std::vector<RankPlacement>> PlaceRanks(
     const std::vector<Node>& nodes, const PlacementOptions& options);
 

@@ -36,6 +36,7 @@ v1::EnginePlan ToProto(const partition::Plan& plan,
     SetRange(rank.shard.kv_heads, out->mutable_kv_heads());
     SetRange(rank.shard.mlp_columns, out->mutable_mlp_columns());
     SetRange(rank.shard.vocabulary, out->mutable_vocabulary());
+    out->set_device(ranks[rank.rank].device_kind);
     out->set_device_uuid(ranks[rank.rank].device_uuid);
     out->set_num_threads(ranks[rank.rank].num_threads);
     out->set_weight_bytes(rank.memory.weights);

@@ -16,10 +16,13 @@ constexpr double kLeastStepTimeoutSeconds = 60;
 // Simulated engines hold nothing.
 constexpr int64_t kBoundlessMemory = int64_t{1} << 50;
 
-// Blocks for which every node has room.
-int64_t CapBlocks(const partition::Plan& plan, int64_t bytes_per_node) {
+// Blocks for which every node has room. A GPU's memory is for nothing else.
+int64_t CapBlocks(const partition::Plan& plan,
+                  const std::vector<RankPlacement>& ranks,
+                  int64_t bytes_per_node) {
   std::map<std::string, int64_t> block_bytes;
   for (const partition::RankPlan& rank : plan.ranks) {
+    if (ranks[rank.rank].device_kind != "cpu") continue;
     block_bytes[rank.device.node] +=
         partition::KvBlockBytes(plan.spec, rank, plan.options.kv_dtype);
   }
@@ -46,17 +49,16 @@ absl::StatusOr<v1::EnginePlan> PlanReplica(const PlannerOptions& options,
   std::vector<partition::DeviceSpec> devices;
   for (const RankPlacement& rank : ranks) {
     devices.push_back(rank.device);
-    if (options.device == "simulated") {
+    if (rank.device_kind == "simulated") {
       devices.back().memory_bytes = kBoundlessMemory;
     }
   }
   CARAVAN_ASSIGN_OR_RETURN(
       partition::Plan plan,
       partition::MakePlan(options.spec, devices, options.plan));
-  // A GPU's memory is for nothing else.
-  if (options.plan.num_blocks == 0 && options.device == "cpu") {
+  if (options.plan.num_blocks == 0) {
     partition::PlanOptions capped = options.plan;
-    capped.num_blocks = CapBlocks(plan, options.kv_cache_bytes_per_node);
+    capped.num_blocks = CapBlocks(plan, ranks, options.kv_cache_bytes_per_node);
     CARAVAN_ASSIGN_OR_RETURN(
         plan, partition::MakePlan(options.spec, devices, capped));
   }

@@ -19,9 +19,9 @@ struct PlannerOptions {
   partition::ModelSpec spec;
   partition::PlanOptions plan;  // tp and pp among them
   v1::ModelLocation model;
-  std::string device = "cpu";
-  int threads_per_rank = 0;  // 0: what the node has for each rank
-  // Memory for keys and values on each node, shared by its ranks. The cache
+  std::string device = "cpu";  // as StageDevices takes it
+  int threads_per_rank = 0;    // 0: what the node has for each rank
+  // Memory for keys and values on each node, shared by its CPU ranks. The cache
   // holds at least one sequence of the greatest length.
   int64_t kv_cache_bytes_per_node = int64_t{2} << 30;
 };

@@ -228,7 +228,7 @@ void ReplicaSupervisor::OnPlanFailed(const absl::Status& status) {
 }
 
 void ReplicaSupervisor::SendLaunch() {
-  if (plan_.ranks_size() == 1 || options_.device == "simulated") {
+  if (plan_.ranks_size() == 1 || plan_.ranks(0).device() == "simulated") {
     return SendLaunchEngines();
   }
   const absl::StatusOr<std::vector<std::string>> subnets =
@@ -242,11 +242,11 @@ void ReplicaSupervisor::SendLaunch() {
   SendLaunchMpi(*subnets);
 }
 
-// Ranks of a node are consecutive.
 std::vector<Node> ReplicaSupervisor::PlannedNodes() const {
   std::vector<Node> nodes;
+  std::set<std::string> names;
   for (const v1::RankPlan& rank : plan_.ranks()) {
-    if (nodes.empty() || nodes.back().name != rank.node()) {
+    if (names.insert(rank.node()).second) {
       nodes.push_back(nodes_.at(rank.node()));
     }
   }
@@ -260,7 +260,8 @@ void ReplicaSupervisor::SendLaunchEngines() {
     launch->set_replica(options_.replica);
     launch->set_epoch(epoch_);
     launch->set_rank(rank.rank());
-    launch->set_device(options_.device);
+    launch->set_device(rank.device());
+    launch->set_is_dialed(MeetsAtEndpoints());
     launch->set_device_uuid(rank.device_uuid());
     Command(rank.node(), std::move(command));
   }
@@ -317,7 +318,10 @@ absl::Status ReplicaSupervisor::OnEngineHello(const v1::EngineReport& report) {
 }
 
 bool ReplicaSupervisor::MeetsAtEndpoints() const {
-  return options_.device == "cuda" && plan_.ranks_size() > 1;
+  return plan_.ranks_size() > 1 &&
+         std::any_of(
+             plan_.ranks().begin(), plan_.ranks().end(),
+             [](const v1::RankPlan& rank) { return rank.device() == "cuda"; });
 }
 
 void ReplicaSupervisor::SendPlan(int rank) {

@@ -71,7 +71,6 @@ struct SupervisorOptions {
   // Lays the replica over these nodes, which are sorted by name. Epoch and
   // replica are filled in here.
   std::function<absl::StatusOr<v1::EnginePlan>(const std::vector<Node>&)> plan;
-  std::string device = "cpu";
   // A secret for each epoch, by which its ranks know each other.
   std::function<absl::StatusOr<std::string>()> draw_secret;
   int num_nodes = 1;  // that must have joined before the first epoch

@@ -70,6 +70,33 @@ def every_layout_gives_the_cpus_tokens(binary, folder):
               f"tp {tp}: other bits with pp {pp}")
 
 
+def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):
+    with serve(binary, folder) as caravan:
+        caravan.wait_ready()
+        wanted = [answer(caravan, prompt) for prompt in PROMPTS]
+        caravan.stop()
+    for tp, devices in [(1, "cuda,cpu"), (1, "cpu,cuda"), (2, "cuda,cpu"),
+                        (1, "cuda,cuda,cpu"), (1, "cpu,cuda,cpu")]:
+        with serve(binary, folder, "--device", devices, "-tp", str(tp),
+                   "-pp", str(devices.count(",") + 1)) as caravan:
+            caravan.wait_ready()
+            got = [answer(caravan, prompt) for prompt in PROMPTS]
+            for one, reference in zip(got, wanted):
+                check_close(one, reference, f"tp {tp} on {devices}")
+            check(together(caravan) == got,
+                  f"tp {tp} on {devices}: other bits beside other requests")
+            caravan.stop()
+
+
+def a_mixed_pipeline_survives_faults(binary, folder):
+    with serve(binary, folder, "--device", "cuda,cpu", "-pp", "2") as caravan:
+        caravan.wait_ready()
+        faults.kill_engine(caravan, rank=0)
+        faults.kill_engine(caravan, rank=1)
+        faults.stop_engine(caravan, rank=1)
+        caravan.stop()
+
+
 def together(caravan):
     got = [None] * len(PROMPTS)
 
@@ -103,5 +130,8 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     os.environ["CARAVAN_CUDA_ENGINE"] = os.path.abspath(sys.argv[2])
-    sys.exit(run_tests([every_layout_gives_the_cpus_tokens, survives_faults],
-                       os.path.abspath(sys.argv[1])))
+    sys.exit(run_tests(
+        [every_layout_gives_the_cpus_tokens, survives_faults,
+         a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens,
+         a_mixed_pipeline_survives_faults],
+        os.path.abspath(sys.argv[1])))

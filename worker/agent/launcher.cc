@@ -102,6 +102,11 @@ absl::Status Launcher::StartEngine(const v1::LaunchEngine& command) {
   CARAVAN_RETURN_IF_ERROR(Admit(key, "engine", command.rank()));
   std::vector<std::string> variables;
   if (on_gpu) variables = GpuVariables(command);
+  if (command.is_dialed()) {
+    const absl::string_view address = data_.address;
+    variables.push_back(
+        Variable(kDataAddressVariable, address.substr(0, address.find('/'))));
+  }
   variables.push_back(Variable(kDeviceVariable, command.device()));
   variables.push_back(Variable(kRankVariable, absl::StrCat(command.rank())));
   return Start({.epoch = key, .role = "engine", .rank = command.rank()},
@@ -112,9 +117,7 @@ absl::Status Launcher::StartEngine(const v1::LaunchEngine& command) {
 
 std::vector<std::string> Launcher::GpuVariables(
     const v1::LaunchEngine& command) const {
-  const absl::string_view address = data_.address;
   std::vector<std::string> variables = {
-      Variable(kDataAddressVariable, address.substr(0, address.find('/'))),
       Variable("CUDA_VISIBLE_DEVICES", command.device_uuid()),
       // "=": exactly this one, not all whose names begin so.
       Variable("NCCL_SOCKET_IFNAME", absl::StrCat("=", data_.interface)),

@@ -190,7 +190,6 @@ class ClusterTest : public ::testing::Test {
     options.listener = &listener_;
     options.clock = &clock_;
     options.supervisor.num_nodes = num_nodes;
-    options.supervisor.device = "simulated";
     options.supervisor.plan =
         [tp,
          pp](const std::vector<Node>& nodes) -> absl::StatusOr<v1::EnginePlan> {
@@ -205,6 +204,7 @@ class ClusterTest : public ::testing::Test {
         v1::RankPlan* out = plan.add_ranks();
         out->set_rank(plan.ranks_size() - 1);
         out->set_node(rank.device.node);
+        out->set_device(rank.device_kind);
       }
       return plan;
     };

@@ -168,5 +168,39 @@ TEST(DataSubnetsTest, EachSubnetOnceAndNoneForOneNode) {
                        HasSubstr("node b joined by loopback")));
 }
 
+TEST(StageDevices, AreOneForAllOrOneForEach) {
+  EXPECT_THAT(StageDevices("cuda", 3),
+              IsOkAndHolds(ElementsAre("cuda", "cuda", "cuda")));
+  EXPECT_THAT(StageDevices("simulated", 1),
+              IsOkAndHolds(ElementsAre("simulated")));
+  EXPECT_THAT(StageDevices("cuda,cpu", 2),
+              IsOkAndHolds(ElementsAre("cuda", "cpu")));
+  for (const char* text : {"", "gpu", "cuda,", "cuda,cpu,cpu", "cuda,simulated",
+                           "simulated,simulated"}) {
+    EXPECT_THAT(StageDevices(text, 2),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("each of the 2 pipeline stages")))
+        << text;
+  }
+}
+
+TEST(PlaceRanksTest, StagesMayDifferInKind) {
+  Node with_both = MakeGpuNode("a", 3);
+  with_both.devices.push_back(MakeNode("a", 4).devices[0]);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::vector<RankPlacement> ranks,
+      PlaceRanks({with_both, MakeNode("b", 4)},
+                 {.tp = 1, .pp = 4, .device = "cpu,cuda,cuda,cpu"}));
+  ASSERT_EQ(ranks.size(), 4);
+  EXPECT_EQ(ranks[0].device_kind, "cpu");
+  EXPECT_EQ(ranks[0].device.node, "a");
+  EXPECT_EQ(ranks[1].device_kind, "cuda");
+  EXPECT_EQ(ranks[1].device.node, "a");
+  EXPECT_NE(ranks[1].device_uuid, ranks[2].device_uuid);
+  EXPECT_EQ(ranks[3].device_kind, "cpu");
+  EXPECT_EQ(ranks[3].device.node, "b");
+  EXPECT_THAT(ranks[3].device_uuid, IsEmpty());
+}
+
 }  // namespace
 }  // namespace caravan::coordinator

@@ -28,8 +28,9 @@ inline Node MakeNode(const std::string& name, const std::string& address) {
   return node;
 }
 
-// Ranks dealt over the nodes in contiguous blocks.
-inline v1::EnginePlan Spread(const std::vector<Node>& nodes, int tp, int pp) {
+// Ranks dealt over the nodes in contiguous blocks, as if on such devices.
+inline v1::EnginePlan Spread(const std::vector<Node>& nodes, int tp, int pp,
+                             const std::string& devices) {
   v1::EnginePlan plan;
   plan.set_tp(tp);
   plan.set_pp(pp);
@@ -39,7 +40,10 @@ inline v1::EnginePlan Spread(const std::vector<Node>& nodes, int tp, int pp) {
     v1::RankPlan* rank = plan.add_ranks();
     rank->set_rank(static_cast<int>(i));
     rank->set_node(placement[i].device.node);
-    rank->set_device_uuid(absl::StrCat("GPU-", i));
+    rank->set_device((*StageDevices(devices, pp))[i / tp]);
+    if (rank->device() == "cuda") {
+      rank->set_device_uuid(absl::StrCat("GPU-", i));
+    }
   }
   return plan;
 }
@@ -82,7 +86,6 @@ class ReplicaSupervisorTest : public ::testing::Test {
     SupervisorOptions options;
     options.num_nodes = num_nodes;
     options.max_start_failures = max_start_failures_;
-    options.device = device_;
     options.draw_secret = [this]() -> absl::StatusOr<std::string> {
       return absl::StrCat("secret ", ++num_secrets_);
     };
@@ -90,7 +93,7 @@ class ReplicaSupervisorTest : public ::testing::Test {
         [this, tp,
          pp](const std::vector<Node>& nodes) -> absl::StatusOr<v1::EnginePlan> {
       if (!plan_status_.ok()) return plan_status_;
-      return Spread(nodes, tp, pp);
+      return Spread(nodes, tp, pp, device_);
     };
     supervisor_ = std::make_unique<ReplicaSupervisor>(options, &clock_);
   }

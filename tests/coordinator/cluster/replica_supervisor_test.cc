@@ -74,6 +74,7 @@ TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndDialEachOther) {
   const v1::LaunchEngine& launch = launched.agents[1].command.launch_engine();
   EXPECT_EQ(launch.device(), "cuda");
   EXPECT_EQ(launch.device_uuid(), "GPU-1");
+  EXPECT_TRUE(launch.is_dialed());
 
   // Nobody gets a plan before it is known where all are.
   CARAVAN_ASSERT_OK(Hello(2));
@@ -89,6 +90,30 @@ TEST_F(ReplicaSupervisorTest, GpuRanksStartByThemselvesAndDialEachOther) {
     EXPECT_EQ(plan.ranks(2).endpoint(), "10.0.0.1:2");
   }
   EXPECT_EQ(supervisor_->state(), ReplicaState::kLoading);
+}
+
+TEST_F(ReplicaSupervisorTest, CpuRanksBesideGpusAreDialedToo) {
+  device_ = "cuda,cpu";
+  Make(1, 2, 1);
+  Join("a");
+  const Wishes launched = Take();
+  ASSERT_THAT(launched.agents, SizeIs(2));
+  const v1::LaunchEngine& gpu = launched.agents[0].command.launch_engine();
+  EXPECT_EQ(gpu.device(), "cuda");
+  EXPECT_EQ(gpu.device_uuid(), "GPU-0");
+  EXPECT_TRUE(gpu.is_dialed());
+  const v1::LaunchEngine& cpu = launched.agents[1].command.launch_engine();
+  EXPECT_EQ(cpu.device(), "cpu");
+  EXPECT_THAT(cpu.device_uuid(), IsEmpty());
+  EXPECT_TRUE(cpu.is_dialed());
+}
+
+TEST_F(ReplicaSupervisorTest, AnEngineAloneIsNotDialed) {
+  Make(1, 1, 1);
+  Join("a");
+  const Wishes launched = Take();
+  ASSERT_THAT(launched.agents, SizeIs(1));
+  EXPECT_FALSE(launched.agents[0].command.launch_engine().is_dialed());
 }
 
 TEST_F(ReplicaSupervisorTest, AGpuRankThatCannotBeDialedIsRefused) {

@@ -76,12 +76,18 @@ function(caravan_compile_as_cxx)
   endforeach()
 endfunction()
 
-# caravan_emulated_test(NAME n SRCS ... DEPS ... LIBRARIES ...) makes a test binary
-# per variant; DEPS are libraries made by the function above, LIBRARIES others.
-# The plain one's tests are registered one by one, and the whole binary again for
-# protected memory and for each seed; the others' as one test.
+# caravan_emulated_test(NAME n SRCS ... DEPS ... LIBRARIES ... TSAN_FILTER f) makes
+# a test binary per variant; DEPS are libraries made by the function above,
+# LIBRARIES others, which have no variants. The plain one's tests are registered
+# one by one, and the whole binary again for protected memory and for each seed;
+# the others' as one test, of which tsan runs what the filter selects.
 function(caravan_emulated_test)
-  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;TSAN_FILTER" "SRCS;DEPS;LIBRARIES" ${ARGN})
+  set(filter_asan "*")
+  set(filter_tsan "*")
+  if(ARG_TSAN_FILTER)
+    set(filter_tsan "${ARG_TSAN_FILTER}")
+  endif()
   caravan_compile_as_cxx(${ARG_SRCS})
   foreach(variant IN LISTS CARAVAN_EMULATED_VARIANTS)
     caravan_emulated_name(target ${ARG_NAME} ${variant})
@@ -96,7 +102,8 @@ function(caravan_emulated_test)
     set_target_properties(${target} PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     if(NOT variant STREQUAL "plain")
-      caravan_emulated_run(${ARG_NAME}.${variant} ${target} "")
+      caravan_emulated_run(${ARG_NAME}.${variant} ${target} ""
+        "--gtest_filter=${filter_${variant}}")
     endif()
   endforeach()
   set(timeout 60)
@@ -118,9 +125,9 @@ function(caravan_emulated_test)
   endforeach()
 endfunction()
 
-# One run of a whole test binary.
+# One run of a whole test binary; further arguments are its own.
 function(caravan_emulated_run name target environment)
-  add_test(NAME ${name} COMMAND ${target} --gtest_brief=1
+  add_test(NAME ${name} COMMAND ${target} --gtest_brief=1 ${ARGN}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES
     LABELS "unit;emulated" TIMEOUT 300

@@ -42,6 +42,7 @@ void SetScheduleSeed(uint64_t seed) { Seed() = seed; }
 uint64_t ScheduleSeed() { return Seed(); }
 
 Fiber* TakeReady() {
+  EngineScope scope;  // a vector moves its elements by a library function
   GridState& state = State();
   std::vector<Fiber*>& ready = state.ready;
   if (state.ready_begin == ready.size()) {
@@ -81,6 +82,7 @@ void RunNext(Fiber* self, bool ended) {
 }
 
 void Wake(std::vector<Fiber*>& waiters) {
+  EngineScope scope;
   GridState& state = State();
   state.ready.insert(state.ready.end(), waiters.begin(), waiters.end());
   waiters.clear();

@@ -51,12 +51,16 @@ def check_close(got, wanted, what):
 
 
 def every_layout_gives_the_cpus_tokens(binary, folder):
+    check_layouts(binary, folder, [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)])
+
+
+def check_layouts(binary, folder, layouts):
     with serve(binary, folder) as caravan:
         caravan.wait_ready()
         wanted = [answer(caravan, prompt) for prompt in PROMPTS]
         caravan.stop()
     seen = {}
-    for tp, pp in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]:
+    for tp, pp in layouts:
         with serve(binary, folder, "--device", "cuda",
                    "-tp", str(tp), "-pp", str(pp)) as caravan:
             caravan.wait_ready()
@@ -71,12 +75,17 @@ def every_layout_gives_the_cpus_tokens(binary, folder):
 
 
 def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):
+    check_mixed(binary, folder, [
+        (1, "cuda,cpu"), (1, "cpu,cuda"), (2, "cuda,cpu"),
+        (1, "cuda,cuda,cpu"), (1, "cpu,cuda,cpu")])
+
+
+def check_mixed(binary, folder, layouts):
     with serve(binary, folder) as caravan:
         caravan.wait_ready()
         wanted = [answer(caravan, prompt) for prompt in PROMPTS]
         caravan.stop()
-    for tp, devices in [(1, "cuda,cpu"), (1, "cpu,cuda"), (2, "cuda,cpu"),
-                        (1, "cuda,cuda,cpu"), (1, "cpu,cuda,cpu")]:
+    for tp, devices in layouts:
         with serve(binary, folder, "--device", devices, "-tp", str(tp),
                    "-pp", str(devices.count(",") + 1)) as caravan:
             caravan.wait_ready()

@@ -2,6 +2,8 @@
 """GPU ranks as processes: the conformance suite, and one of them killed or stopped in the middle of its work.
 
 Usage: nccl_processes_test.py RANK_PROGRAM
+
+CARAVAN_TEST_NCCL_HOSTS=1 makes NCCL believe that each rank is on a host of its own, so that ranks may share one GPU.
 """
 
 import os
@@ -22,7 +24,8 @@ class Ranks:
     def __init__(self, count, task, environment=None):
         self.processes = [
             subprocess.Popen([PROGRAM, str(rank), task], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
+                             stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, **self.host_of(rank), **(environment or {})})
             for rank in range(count)]
         endpoints = [self.line(rank).split()[1] for rank in range(count)]
         for process in self.processes:
@@ -36,6 +39,10 @@ class Ranks:
         for process in self.processes:
             process.kill()
             process.communicate()
+
+    @staticmethod
+    def host_of(rank):
+        return {"NCCL_HOSTID": f"test-{rank}"} if os.environ.get("CARAVAN_TEST_NCCL_HOSTS") else {}
 
     def line(self, rank):
         stream = self.processes[rank].stdout

@@ -18,9 +18,11 @@ using worker::ModelExecutor;
 
 class LocalRanks::Impl {
  public:
-  Impl(const partition::ModelSource& source, const v1::EnginePlan& plan)
+  Impl(const partition::ModelSource& source, const v1::EnginePlan& plan,
+       MakeBackend make_backend)
       : source_(source),
         plan_(plan),
+        make_backend_(std::move(make_backend)),
         worlds_(worker::CreateLocalWorlds(plan.ranks_size())),
         steps_(plan.ranks_size()) {
     for (int rank = 0; rank < plan.ranks_size(); ++rank) {
@@ -75,10 +77,8 @@ class LocalRanks::Impl {
 
  private:
   absl::Status RunRank(int rank) {
-    CARAVAN_ASSIGN_OR_RETURN(
-        std::unique_ptr<worker::Backend> backend,
-        worker::CreateCpuBackend(
-            {.num_threads = plan_.ranks(rank).num_threads()}));
+    CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<worker::Backend> backend,
+                             make_backend_(plan_.ranks(rank)));
     CARAVAN_ASSIGN_OR_RETURN(
         std::unique_ptr<ModelExecutor> executor,
         ModelExecutor::Create({.plan = &plan_,
@@ -89,10 +89,8 @@ class LocalRanks::Impl {
     const bool reports = rank == (plan_.pp() - 1) * plan_.tp();
     if (reports) {
       executor->sampler()->SetObserver(
-          [this](const Tensor& logits, absl::Span<const int64_t>) {
-            absl::MutexLock lock(&mutex_);
-            logits_.insert(logits_.end(), logits.floats(),
-                           logits.floats() + logits.count());
+          [this, &backend](const Tensor& logits, absl::Span<const int64_t>) {
+            KeepLogits(*backend, logits);
           });
     }
     {
@@ -109,6 +107,16 @@ class LocalRanks::Impl {
     return absl::OkStatus();
   }
 
+  void KeepLogits(worker::Backend& backend, const Tensor& logits) {
+    std::vector<float> values(logits.count());
+    const absl::Status status = backend.CopyOut(
+        logits, absl::MakeSpan(reinterpret_cast<std::byte*>(values.data()),
+                               values.size() * sizeof(float)));
+    absl::MutexLock lock(&mutex_);
+    if (first_error_.ok()) first_error_ = status;
+    logits_.insert(logits_.end(), values.begin(), values.end());
+  }
+
   bool NextStep(int rank, v1::Step* step) {
     absl::MutexLock lock(&mutex_);
     const auto ready = [this, rank]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -123,6 +131,7 @@ class LocalRanks::Impl {
 
   const partition::ModelSource& source_;
   const v1::EnginePlan& plan_;
+  const MakeBackend make_backend_;
   const std::vector<std::unique_ptr<worker::World>> worlds_;
   absl::Mutex mutex_;
   std::vector<std::deque<v1::Step>> steps_ ABSL_GUARDED_BY(mutex_);
@@ -135,8 +144,14 @@ class LocalRanks::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<LocalRanks>> LocalRanks::Start(
-    const partition::ModelSource& source, const v1::EnginePlan& plan) {
-  auto impl = std::make_unique<Impl>(source, plan);
+    const partition::ModelSource& source, const v1::EnginePlan& plan,
+    MakeBackend make_backend) {
+  if (make_backend == nullptr) {
+    make_backend = [](const v1::RankPlan& rank) {
+      return worker::CreateCpuBackend({.num_threads = rank.num_threads()});
+    };
+  }
+  auto impl = std::make_unique<Impl>(source, plan, std::move(make_backend));
   CARAVAN_RETURN_IF_ERROR(impl->WaitUntilLoaded());
   return std::unique_ptr<LocalRanks>(new LocalRanks(std::move(impl)));
 }

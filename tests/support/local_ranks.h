@@ -2,6 +2,7 @@
 #ifndef CARAVAN_TESTS_SUPPORT_LOCAL_RANKS_H_
 #define CARAVAN_TESTS_SUPPORT_LOCAL_RANKS_H_
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -10,15 +11,22 @@
 #include "caravan/v1/plan.pb.h"
 #include "caravan/v1/step.pb.h"
 #include "partition/model/model_source.h"
+#include "worker/backend/backend.h"
 
 namespace caravan::testing {
 
 // One thread uses it. Ends its threads when deleted.
 class LocalRanks final {
  public:
-  // Loads on all ranks. `source` and `plan` outlive this.
+  using MakeBackend =
+      std::function<absl::StatusOr<std::unique_ptr<worker::Backend>>(
+          const v1::RankPlan& rank)>;
+
+  // Loads on all ranks. `source` and `plan` outlive this. Each rank makes its
+  // backend in its thread; null: the CPU's. Only groups of one suit another.
   static absl::StatusOr<std::unique_ptr<LocalRanks>> Start(
-      const partition::ModelSource& source, const v1::EnginePlan& plan);
+      const partition::ModelSource& source, const v1::EnginePlan& plan,
+      MakeBackend make_backend = nullptr);
   ~LocalRanks();
 
   // Hands the step to every rank; does not wait.

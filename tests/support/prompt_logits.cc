@@ -5,11 +5,11 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "caravan/v1/step.pb.h"
-#include "tests/support/local_ranks.h"
 
 namespace caravan::testing {
 namespace {
@@ -46,11 +46,13 @@ double Mean(absl::Span<const float> values) {
 
 absl::StatusOr<std::vector<std::vector<float>>> PromptLogits(
     const partition::ModelSource& source, const EnginePlanOptions& options,
-    const std::vector<std::vector<int32_t>>& prompts) {
+    const std::vector<std::vector<int32_t>>& prompts,
+    LocalRanks::MakeBackend make_backend) {
   CARAVAN_ASSIGN_OR_RETURN(const v1::EnginePlan plan,
                            MakeEnginePlan(source.spec(), options));
-  CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<LocalRanks> ranks,
-                           LocalRanks::Start(source, plan));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::unique_ptr<LocalRanks> ranks,
+      LocalRanks::Start(source, plan, std::move(make_backend)));
   std::vector<std::vector<float>> logits;
   int32_t next_block = 0;
   for (const std::vector<int32_t>& prompt : prompts) {

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "partition/model/model_source.h"
 #include "tests/support/engine_plan.h"
+#include "tests/support/local_ranks.h"
 
 namespace caravan::testing {
 
@@ -17,7 +18,8 @@ namespace caravan::testing {
 // by a step of its own.
 absl::StatusOr<std::vector<std::vector<float>>> PromptLogits(
     const partition::ModelSource& source, const EnginePlanOptions& options,
-    const std::vector<std::vector<int32_t>>& prompts);
+    const std::vector<std::vector<int32_t>>& prompts,
+    LocalRanks::MakeBackend make_backend = nullptr);
 
 // `count` prompts of 1 to `longest` ids below `vocab_size`.
 std::vector<std::vector<int32_t>> RandomPrompts(int count, int longest,

@@ -69,12 +69,19 @@ if(CARAVAN_CUDA AND CARAVAN_DIR_OF_nccl_h)
   endif()
 endif()
 
-# Flags of kernels that nvcc compiles.
+# Flags of kernels that nvcc compiles, which keep to the limits that stand beside
+# them.
 function(caravan_kernel_options target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_compile_options(${target} PRIVATE
     -Xcompiler=-Wall,-Wextra --Werror=all-warnings
     # What is fused is written down.
-    -fmad=false)
+    -fmad=false
+    -Xptxas=-v)
+  set(launcher
+    ${PROJECT_SOURCE_DIR}/cmake/record_kernel_resources.sh
+    ${CMAKE_CUDA_COMPILER_LAUNCHER})
+  set_target_properties(${target} PROPERTIES
+    CUDA_COMPILER_LAUNCHER "${launcher}")
 endfunction()

@@ -17,8 +17,8 @@ constexpr int64_t kUnitBytes = 16;
 // kv_layout.h
 constexpr int64_t kHeadPadding = 4;
 // linear_operations.h and prepare_rows.h: rows that are worked on at a time.
-constexpr int64_t kRowsAtOnce = 256;
-constexpr int64_t kFloatPiece = 8;
+constexpr int64_t kRowsAtOnce = 512;
+constexpr int64_t kHalfPiece = 16;
 // attention.h, attention_operations.h and batch_table.cc
 constexpr int64_t kSplitPositions = 256;
 constexpr int64_t kTileQueries = 16;
@@ -129,7 +129,7 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
   floats += options.max_model_len * spec.head_dim;  // RoPE: cos and sin
   floats += rows + 2 * logit_rows;  // ids, and which rows have logits
   const int64_t most_cols = std::max({spec.hidden_size, query_size, columns});
-  floats += kRowsAtOnce * RoundUp(most_cols, kFloatPiece);  // prepared
+  floats += kRowsAtOnce * (RoundUp(most_cols, kHalfPiece) + 1);  // prepared
   int64_t bytes = floats * kFloat;
   if (rank.has_head) {
     bytes += logit_rows * rank.shard.vocabulary.size() * kFloat +

@@ -31,6 +31,9 @@ namespace caravan::worker {
 struct BackendFactory {
   std::string name;
   std::function<absl::StatusOr<std::unique_ptr<Backend>>(int num_threads)> make;
+  // The error of a product with bfloat16 weights, in proportion to the sum of
+  // the magnitudes: more where x is held in fewer bits than float32 has.
+  double bfloat16_tolerance = 1e-6;
 };
 
 inline void PrintTo(const BackendFactory& factory, std::ostream* out) {

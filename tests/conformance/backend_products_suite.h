@@ -57,6 +57,9 @@ class BackendProducts : public BackendSuite {};
 
 TEST_P(BackendProducts, LinearIsTheProduct) {
   for (WeightFormat format : kPlainFormats) {
+    const double tolerance = format == WeightFormat::kBFloat16
+                                 ? GetParam().bfloat16_tolerance
+                                 : kProductTolerance;
     for (const ProductShape& shape : kProductShapes) {
       SCOPED_TRACE(::testing::Message()
                    << Name(format) << " rows=" << shape.rows
@@ -82,7 +85,7 @@ TEST_P(BackendProducts, LinearIsTheProduct) {
         const std::vector<double> wide = Widened(x.Row(row), x.cols);
         for (int64_t n = 0; n < shape.outputs; ++n) {
           const ExactProduct exact = Dot(held.Row(n), wide.data(), x.cols);
-          const double most = kProductTolerance * (exact.magnitude + 1);
+          const double most = tolerance * (exact.magnitude + 1);
           ASSERT_NEAR(plain_out.At(row, n), exact.value, most);
           ASSERT_NEAR(added_out.At(row, n), exact.value + residual.At(row, n),
                       most);

@@ -18,13 +18,30 @@ import tempfile
 TESTS = "tests/emulated_device/tests/"
 KERNELS = "worker/backend/cuda/"
 
+# Headers of kernels, and what is compiled to plant bugs in them.
+MATRIX_KERNEL = KERNELS + "matrix_product_kernel.cuh"
+MATRIX_STAGE = KERNELS + "matrix_product_stage.cuh"
+UNITS = {header: KERNELS + "quantized_matrix_product.cu" for header in (MATRIX_KERNEL, MATRIX_STAGE)}
+MATRIX_TESTS = "All/ProductTest.*/Q4"
+
 # (name, source, tests to run, text after which to look, what to change, into what)
 BUGS = [
-    ("read past a row", KERNELS + "rms_norm.cu", "Rms*", "float sum", "i < pairs", "i <= pairs"),
-    ("write past the rows", KERNELS + "rms_norm.cu", "Rms*", "arguments.out +", "row *", "(row + 1) *"),
-    ("sum of a warp for a block's", KERNELS + "rms_norm.cu", "Rms*", "float sum", "BlockSum<kThreads>", "WarpSum"),
-    ("reduction in divergent code", KERNELS + "rms_norm.cu", "Rms*", "float sum", "  sum = Block",
+    ("read past a row", KERNELS + "prepare_rows.cu", "Prepare*", "void WriteHalves", "(i + 1 < a.cols)", "(i < a.cols)"),
+    ("write past the rows", KERNELS + "prepare_rows.cu", "Prepare*", "void WriteHalves", "row / kMatrixGroup *",
+     "(row / kMatrixGroup + 1) *"),
+    ("sum of a warp for a block's", KERNELS + "prepare_rows.cu", "Prepare*", "float sum", "BlockSum<kThreads>", "WarpSum"),
+    ("reduction in divergent code", KERNELS + "prepare_rows.cu", "Prepare*", "float sum", "  sum = Block",
      "  if (threadIdx.x < 64) sum = Block"),
+    ("copied step not waited for", MATRIX_KERNEL, MATRIX_TESTS, "void ForEachStep", "CpAsyncWait<Shape::kStages - 2>();", ""),
+    ("wait for a step too few", MATRIX_KERNEL, MATRIX_TESTS, "void ForEachStep", "kStages - 2", "kStages - 1"),
+    ("copied step seen by its thread only", MATRIX_KERNEL, MATRIX_TESTS, "void ForEachStep", "TeamSync<Shape>();", ""),
+    ("sums over steps still being read", MATRIX_KERNEL, MATRIX_TESTS, "void WriteSumOfTeams", "__syncthreads();", ""),
+    ("sums read before they are written", MATRIX_KERNEL, MATRIX_TESTS, "shared[team]", "__syncthreads();", ""),
+    ("tile beyond the weight", MATRIX_STAGE, MATRIX_TESTS, "ValueAt(", "place.stored_rows - 1", "place.stored_rows + 31"),
+    ("rows of x that there are none of", MATRIX_STAGE, MATRIX_TESTS, "has_input_[n] =",
+     "row + i % kMatrixGroup < a.num_rows", "true"),
+    ("rows of the output that there are none of", MATRIX_KERNEL, MATRIX_TESTS, "void WriteMatrixSums",
+     "if (row >= a.num_rows) return;", ""),
     ("missing barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();", ""),
     ("half of the block at a barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();",
      "if (threadIdx.x < 32) __syncthreads();"),
@@ -67,7 +84,7 @@ BUGS = [
 ]
 # name, variant of the build, environment
 # The sources as they are, which no mode may complain about.
-BUGS += [(f"none in {source}", source, "*", "", "", "") for source in sorted({bug[1] for bug in BUGS})]
+BUGS += [(f"none in {source}", source, tests, "", "", "") for source, tests in sorted({bug[1:3] for bug in BUGS})]
 MODES = [
     ("plain", "plain", {}),
     *[(f"seed {seed}", "plain", {"CARAVAN_EMULATED_SEED": str(seed)}) for seed in (1, 2, 3, 4)],
@@ -94,16 +111,19 @@ def plant(source, anchor, old, new):
 def build(config, variant, source, text, folder):
     """The path of the test program, or None with what the compiler said."""
     part = config["variants"][variant]
-    changed = folder / pathlib.Path(source).name
+    changed = folder / source
+    changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text(text)
+    unit = UNITS.get(source)
     target = folder / f"{changed.stem}.{variant}.o"
     program = folder / f"test.{variant}"
     compiled = subprocess.run(
-        [config["compiler"], *config["flags"], *part["flags"], "-x", "c++", "-c", str(changed), "-o", str(target)],
+        [config["compiler"], f"-I{folder}", *config["flags"], *part["flags"], "-x", "c++", "-c", unit or str(changed),
+         "-o", str(target)],
         capture_output=True, text=True)
     if compiled.returncode != 0:
         return None, compiled.stderr
-    own = f"/{pathlib.Path(source).name}.o"
+    own = f"/{pathlib.Path(unit or source).name}.o"
     test = test_of(source)
     wanted = [o for o in part["objects"] if f"/{test}.dir/" in o or f"/{test}_{variant}.dir/" in o]
     wanted = [o for o in wanted if not o.endswith(own)]

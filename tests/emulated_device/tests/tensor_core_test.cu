@@ -89,8 +89,8 @@ __global__ void ProductS8(const uint32_t* a, const uint32_t* b, int32_t* d) {
   const uint32_t fa[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t],
                           a[(g + 8) * 8 + 4 + t]};
   const uint32_t fb[2] = {b[g * 8 + t], b[g * 8 + 4 + t]};
-  int32_t sum[4] = {1, 1, 1, 1};
-  cuda::MmaS8(sum, fa, fb);
+  int32_t sum[4];
+  cuda::MmaS8(sum, fa, fb, 1);
   for (int i = 0; i < 4; ++i) {
     d[(g + 8 * (i / 2)) * 8 + t * 2 + i % 2] = sum[i];
   }

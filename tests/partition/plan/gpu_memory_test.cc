@@ -127,7 +127,7 @@ TEST(GpuMemoryTest, UnevenHeadsDecideHowManyRowsShareATile) {
   // As many heads, of two groups: tiles of four rows instead of two.
   rank.shard.heads = {4, 12};
   rank.shard.kv_heads = {0, 2};
-  const int64_t more_keys = 256 * 2 * 128 * 4;
+  const int64_t more_keys = 512 * 2 * 128 * 4;  // of rows at once
   const int64_t more_parts = 2 * 2 * 8 * (128 + 2) * 4;
   EXPECT_EQ(GpuActivationBytes(spec, rank, options) - whole_group,
             more_keys + more_parts);

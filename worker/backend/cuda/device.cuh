@@ -173,14 +173,15 @@ __device__ __forceinline__ void Mma(float (&d)[4], const uint32_t (&a)[4],
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
 }
-// d += a * b, signed bytes with 32-bit sums.
+// d = a * b + start, signed bytes with 32-bit sums.
 __device__ __forceinline__ void MmaS8(int32_t (&d)[4], const uint32_t (&a)[4],
-                                      const uint32_t (&b)[2]) {
+                                      const uint32_t (&b)[2], int32_t start) {
   asm volatile(
       "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};\n"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]),
+        "r"(start));
 }
 // sum + the dot product of four signed bytes.
 __device__ __forceinline__ int Dp4a(int a, int b, int sum) {

@@ -1,15 +1,15 @@
 # The kernels, one file per family: compiled by nvcc here and by the host compiler
 # for the emulated device of the tests.
 set(CARAVAN_CUDA_KERNELS
-  attention embed plain_product prepare_rows quantized_product repack rms_norm
-  rotate shard_candidates)
+  attention embed float_product half_product prepare_rows product
+  quantized_matrix_product quantized_product repack rotate shard_candidates)
 list(TRANSFORM CARAVAN_CUDA_KERNELS
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cu")
 
 # What starts them, compiled by the host compiler alone.
 set(CARAVAN_CUDA_HOST
   attention_operations batch_table cuda_backend cuda_kv_cache cuda_status
-  cuda_weight device_context device_list device_memory linear_operations product
+  cuda_weight device_context device_list device_memory linear_operations
   sampling_operations staging)
 list(TRANSFORM CARAVAN_CUDA_HOST
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cc")

@@ -11,10 +11,13 @@
 namespace caravan::worker::cuda {
 namespace {
 
-static_assert(kRowsAtOnce % kLargestGroup == 0);
+static_assert(kRowsAtOnce % kMatrixGroup == 0);
 
-// Floats of a prepared row: quantized ones take less.
-int64_t RowFloats(int64_t cols) { return RoundUp(cols, kFloatPiece); }
+// Of a prepared row of halves, with its factor; others take no more.
+int64_t RowBytes(int64_t cols) {
+  static_assert(kHalfPiece % kFloatPiece == 0);
+  return (RoundUp(cols, kHalfPiece) + 1) * static_cast<int64_t>(sizeof(float));
+}
 
 int64_t RowsOfChunk(int64_t first, int64_t num_rows) {
   return std::min(kRowsAtOnce, num_rows - first);
@@ -35,8 +38,7 @@ void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols) {
 }
 
 absl::Status LinearOperations::Reserve(const CudaWeight& weight) {
-  const int64_t bytes = kRowsAtOnce * RowFloats(weight.cols()) *
-                        static_cast<int64_t>(sizeof(float));
+  const int64_t bytes = kRowsAtOnce * RowBytes(weight.cols());
   if (bytes <= prepared_.bytes()) return absl::OkStatus();
   CARAVAN_RETURN_IF_ERROR(context_.Wait());
   CARAVAN_ASSIGN_OR_RETURN(prepared_, DeviceMemory::Create(bytes));
@@ -56,11 +58,16 @@ absl::StatusOr<ProductInput> LinearOperations::Prepare(
   CARAVAN_CHECK(x.rows <= kRowsAtOnce);
   CARAVAN_CHECK(x.cols == weight.cols());
   if (norm != nullptr) CheckFloats(norm->weight, 1, x.cols);
-  ProductInput input = {.group = GroupFor(x.rows)};
-  if (IsQuantized(weight.view().format)) {
+  const HeldFormat format = weight.view().format;
+  ProductInput input = {.format = format, .group = GroupFor(format, x.rows)};
+  if (IsQuantized(format)) {
     const int64_t blocks = kRowsAtOnce * (x.cols / kQuantizedInputs);
     input.scales = prepared_.As<float2>();
     input.values = reinterpret_cast<const int8_t*>(input.scales + blocks);
+  } else if (IsHalf(format)) {
+    input.factors = prepared_.As<float>();
+    input.halves =
+        reinterpret_cast<const uint16_t*>(input.factors + kRowsAtOnce);
   } else {
     input.floats = prepared_.As<float>();
   }

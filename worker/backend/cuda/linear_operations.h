@@ -18,7 +18,7 @@ namespace caravan::worker::cuda {
 
 // Rows that are prepared and multiplied at a time: what bounds the memory for
 // them.
-constexpr int64_t kRowsAtOnce = 256;
+constexpr int64_t kRowsAtOnce = 512;
 
 const CudaWeight& AsCudaWeight(const Weight& weight);
 // A float32 tensor of that shape: the caller's contract.

@@ -1,6 +1,5 @@
 #include "worker/backend/cuda/device.cuh"
 #include "worker/backend/cuda/prepare_rows.h"
-#include "worker/backend/cuda/weight_layout.h"
 
 namespace caravan::worker::cuda {
 namespace {
@@ -44,6 +43,49 @@ __device__ void WriteFloats(const PrepareRowsArguments& a, const float* x,
     const int64_t place = PlaceOf(a, row, i / kFloatPiece, num_pieces);
     out[place * kFloatPiece + i % kFloatPiece] =
         i < a.cols ? Normalized(a, x, factor, i) : 0.0f;
+  }
+}
+
+// The power of two that brings the largest of a row to 2^exponent, up to twice
+// that, from its bits; or as near as float32 gets, for the inverse as well.
+__device__ float PowerOfTwo(int exponent, int largest_bits) {
+  constexpr int kBias = 127;
+  const int wanted = kBias + exponent - ((largest_bits >> 23) - kBias);
+  return __int_as_float(min(max(wanted, 1), 2 * kBias - 1) << 23);
+}
+
+// Two neighbours at a time, each as the sum of two numbers of type T.
+template <typename T>
+__device__ void WriteHalves(const PrepareRowsArguments& a, const float* x,
+                            float factor, int64_t row) {
+  constexpr int kHalfOfPiece = kHalfPiece / 2;
+  uint32_t* out =
+      reinterpret_cast<uint32_t*>(const_cast<uint16_t*>(a.to.halves));
+  const int64_t num_pieces = (a.cols + kHalfPiece - 1) / kHalfPiece;
+  float largest = 0;
+  for (int64_t i = threadIdx.x; i < a.cols; i += kThreads) {
+    largest = fmaxf(largest, fabsf(Normalized(a, x, factor, i)));
+  }
+  largest = BlockMax<kThreads>(largest);
+  const float scale =
+      PowerOfTwo(std::is_same_v<T, __half> ? 14 : -1, __float_as_int(largest));
+  if (threadIdx.x == 0) const_cast<float*>(a.to.factors)[row] = 1.0f / scale;
+  for (int64_t i = 2 * static_cast<int>(threadIdx.x);
+       i < num_pieces * kHalfPiece; i += 2 * kThreads) {
+    float2 value = {0, 0};
+    if (i < a.cols) value.x = Normalized(a, x, factor, i) * scale;
+    if (i + 1 < a.cols) value.y = Normalized(a, x, factor, i + 1) * scale;
+    const PairOf<T> high = FromFloat2<T>(value);
+    const float2 taken = ToFloat2(high);
+    const PairOf<T> low =
+        FromFloat2<T>(make_float2(value.x - taken.x, value.y - taken.y));
+    // In halves of pieces: high ones, and low ones two further.
+    const int64_t piece = row / kMatrixGroup * num_pieces + i / kHalfPiece;
+    const int64_t place =
+        (piece * 4 + i / kHalfOfPiece % 2) * kMatrixGroup + row % kMatrixGroup;
+    const int64_t word = (place * kHalfOfPiece + i % kHalfOfPiece) / 2;
+    out[word] = BitsOf(high);
+    out[word + 2 * kMatrixGroup * kHalfOfPiece / 2] = BitsOf(low);
   }
 }
 
@@ -94,25 +136,35 @@ __device__ void WriteQuantized(const PrepareRowsArguments& a, const float* x,
     }
     const QuantizedFour four = QuantizeFour(value);
     if (at >= num_words) continue;
-    const int64_t place = PlaceOf(a, row, at / kBlockLanes, num_blocks);
-    words[place * kBlockLanes + at % kBlockLanes] = four.word;
+    constexpr int kHalfLanes = kBlockLanes / 2;
+    const int64_t half = PlaceOf(a, row, at / kHalfLanes, 2 * num_blocks);
+    words[half * kHalfLanes + at % kHalfLanes] = four.word;
     if (at % kBlockLanes == 0) {
-      scales[place] = make_float2(four.scale, static_cast<float>(four.sum));
+      scales[PlaceOf(a, row, at / kBlockLanes, num_blocks)] =
+          make_float2(four.scale, static_cast<float>(four.sum));
     }
   }
 }
 
-// A block per row; with a norm the row is read twice, then from the cache.
+// A block per row; with a norm the row is read again, then from the cache.
+// Limits: 64 registers, 1 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads)
     PrepareRowsKernel(PrepareRowsArguments a) {
   const int64_t row = blockIdx.x;
   const int64_t from = a.indices == nullptr ? row : a.indices[row];
   const float* x = a.x + from * a.cols;
   const float factor = NormFactor(a, x);
-  if (a.to.floats != nullptr) {
-    WriteFloats(a, x, factor, row);
-  } else {
-    WriteQuantized(a, x, factor, row);
+  switch (a.to.format) {
+    case HeldFormat::kFloat32:
+      return WriteFloats(a, x, factor, row);
+    case HeldFormat::kFloat16:
+      return WriteHalves<__half>(a, x, factor, row);
+    case HeldFormat::kBFloat16:
+      return WriteHalves<__nv_bfloat16>(a, x, factor, row);
+    case HeldFormat::kQ8:
+    case HeldFormat::kQ4:
+    case HeldFormat::kQ4Minimum:
+      return WriteQuantized(a, x, factor, row);
   }
 }
 
@@ -121,7 +173,8 @@ __global__ void __launch_bounds__(kThreads)
 cudaError_t PrepareRows(const PrepareRowsArguments& a, cudaStream_t stream) {
   constexpr int64_t kMaxRows = 0x7fffffff;  // of a grid
   if (a.num_rows < 0 || a.num_rows > kMaxRows || a.cols < 1 || a.to.group < 1 ||
-      (a.to.floats == nullptr && a.cols % kQuantizedInputs != 0)) {
+      (IsQuantized(a.to.format) && a.cols % kQuantizedInputs != 0) ||
+      (IsHalf(a.to.format) && a.to.group != kMatrixGroup)) {
     return cudaErrorInvalidValue;
   }
   if (a.num_rows == 0) return cudaSuccess;

@@ -11,13 +11,30 @@
 
 namespace caravan::worker::cuda {
 
-// Inputs are cut into so many parts of whole units, as equal as can be. An
+// Inputs are cut into so many parts of whole steps, as equal as can be. An
 // output is the sum, part after part, of the parts' sums, each of which adds up
-// unit after unit from zero: an order that depends on the number of inputs
-// alone, whatever kernel computes it. Plain formats: products in the order of
-// the inputs, each fused with the addition. Quantized formats: per block the
-// whole-number product, scaled and added as backend.h says, nothing fused.
+// step after step from zero: an order that depends on the number of inputs
+// alone, whatever kernel computes it.
+//   float32            steps of 4 inputs: products in the order of the inputs,
+//                      each fused with the addition
+//   float16, bfloat16  of 16, by tensor cores, m16n8k16 with float32 sums: the
+//                      products with the high parts of x, then those with the
+//                      low parts (prepare_rows.h); then the sum's factor
+//   quantized          blocks of 32: the whole-number product, scaled and added
+//                      as backend.h says, nothing fused
 constexpr int kInputParts = 8;
+
+// The first step of a part; that of kInputParts is the number of steps.
+template <typename Integer>
+__host__ __device__ constexpr Integer PartBegin(Integer num_steps, int part) {
+  return num_steps * part / kInputParts;
+}
+
+// From so many rows on tensor cores make large tiles: many rows share what is
+// read of the weight, but there are few tiles, which leaves multiprocessors
+// idle if there are few rows. Any number gives the same bits; which is the
+// fastest has not been measured.
+constexpr int64_t kManyRows = 65;
 
 struct ProductArguments {
   WeightView weight;

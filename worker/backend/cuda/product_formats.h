@@ -6,9 +6,15 @@
 
 namespace caravan::worker::cuda {
 
-[[nodiscard]] cudaError_t LaunchPlainProduct(const ProductArguments& arguments,
+[[nodiscard]] cudaError_t LaunchFloatProduct(const ProductArguments& arguments,
                                              bool gated, cudaStream_t stream);
+[[nodiscard]] cudaError_t LaunchHalfProduct(const ProductArguments& arguments,
+                                            bool gated, cudaStream_t stream);
+// Groups of 1 or 4 rows.
 [[nodiscard]] cudaError_t LaunchQuantizedProduct(
+    const ProductArguments& arguments, bool gated, cudaStream_t stream);
+// Groups of kMatrixGroup rows.
+[[nodiscard]] cudaError_t LaunchQuantizedMatrixProduct(
     const ProductArguments& arguments, bool gated, cudaStream_t stream);
 
 }  // namespace caravan::worker::cuda

@@ -1,10 +1,11 @@
-// The kernel of product.h for few rows of x, for all formats: what it reads of
-// a format is the template's parameter.
+// The kernel of product.h without tensor cores: for few rows of x, and for
+// float32. What it reads of a format is the template's parameter.
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_KERNEL_CUH_
 #define CARAVAN_WORKER_BACKEND_CUDA_PRODUCT_KERNEL_CUH_
 
 #include "worker/backend/cuda/device.cuh"
 #include "worker/backend/cuda/product.h"
+#include "worker/backend/cuda/product_output.cuh"
 
 namespace caravan::worker::cuda {
 
@@ -75,27 +76,9 @@ __device__ __forceinline__ void SumUnits(const WeightView& weight,
   }
 }
 
-__device__ __forceinline__ void WriteProduct(const ProductArguments& a,
-                                             int64_t row, int64_t output,
-                                             float value) {
-  if (output >= a.split) {
-    a.second[row * a.second_stride + output - a.split] = value;
-    return;
-  }
-  if (a.residual != nullptr) {
-    value += a.residual[row * a.residual_stride + output];
-  }
-  a.out[row * a.out_stride + output] = value;
-}
-
-__device__ __forceinline__ float GatedSilu(float gate, float up) {
-  return gate / (1.0f + expf(-gate)) * up;
-}
-
 // A block makes 32 outputs of kRows rows: lanes are outputs, warps are the
 // parts of the inputs. Blocks that read the same weights are neighbours.
-// Limits: 128 registers, 16 KiB of shared memory, no spills but for 60 bytes (8
-// rows, gated, 4 bits with a minimum).
+// Limits: 128 registers, 16 KiB of static shared memory.
 template <typename Format, int kRows, bool kGated>
 __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     ProductKernel(ProductArguments a) {
@@ -118,8 +101,8 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
   float sum[kParts][kRows] = {};
   const int64_t units = a.weight.num_units();
   SumUnits<Format, kRows, kParts>(a.weight, outputs, x,
-                                  units * input_part / kInputParts,
-                                  units * (input_part + 1) / kInputParts, sum);
+                                  PartBegin(units, input_part),
+                                  PartBegin(units, input_part + 1), sum);
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {
 #pragma unroll
@@ -156,8 +139,8 @@ cudaError_t LaunchProductOf(const ProductArguments& a, bool gated,
                 {grid, dim3(kProductThreads)}, stream, a);
 }
 
-// With as many rows at once as the groups of x have.
-template <typename Format>
+// With as many rows at once as the groups of x have: 1, 4, kLargestGroup.
+template <typename Format, int kLargestGroup>
 cudaError_t LaunchProduct(const ProductArguments& a, bool gated,
                           cudaStream_t stream) {
   switch (a.x.group) {
@@ -165,11 +148,15 @@ cudaError_t LaunchProduct(const ProductArguments& a, bool gated,
       return LaunchProductOf<Format, 1>(a, gated, stream);
     case 4:
       return LaunchProductOf<Format, 4>(a, gated, stream);
-    case kLargestGroup:
-      return LaunchProductOf<Format, kLargestGroup>(a, gated, stream);
     default:
-      return cudaErrorInvalidValue;
+      break;
   }
+  if constexpr (kLargestGroup > 4) {
+    if (a.x.group == kLargestGroup) {
+      return LaunchProductOf<Format, kLargestGroup>(a, gated, stream);
+    }
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace caravan::worker::cuda

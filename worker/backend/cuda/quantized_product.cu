@@ -1,5 +1,6 @@
-// Products with weights in blocks of 32: whole numbers within a block by dp4a,
-// then float32, each operation rounded once, as the CPU backend computes them.
+// Products of few rows with weights in blocks of 32: whole numbers within a
+// block by dp4a, then float32, each operation rounded once, as the CPU backend
+// computes them.
 #include "worker/backend/cuda/device.cuh"
 #include "worker/backend/cuda/product_formats.h"
 #include "worker/backend/cuda/product_kernel.cuh"
@@ -37,11 +38,10 @@ struct QuantizedFormat {
   template <int kRows>
   static __device__ __forceinline__ Inputs Read(const Group& x, int64_t unit,
                                                 int r) {
-    const int64_t place = unit * kRows + r;
     const int4* from =
-        reinterpret_cast<const int4*>(x.values + place * kQuantizedInputs);
-    const float2 scale = __ldg(x.scales + place);
-    return {__ldg(from), __ldg(from + 1), scale.x, scale.y};
+        reinterpret_cast<const int4*>(x.values) + unit * 2 * kRows + r;
+    const float2 scale = __ldg(x.scales + unit * kRows + r);
+    return {__ldg(from), __ldg(from + kRows), scale.x, scale.y};
   }
   static __device__ __forceinline__ float Scale(const WeightView& weight,
                                                 int64_t place, int lane) {
@@ -121,7 +121,7 @@ struct Q4 : QuantizedFormat {
 };
 
 struct Q4Minimum : QuantizedFormat {
-  static constexpr int kUnitsAtOnce = 8;
+  static constexpr int kUnitsAtOnce = 6;  // more would spill registers
   struct Unit {
     uint4 words;
     float2 scale;  // and minimum
@@ -150,11 +150,11 @@ cudaError_t LaunchQuantizedProduct(const ProductArguments& a, bool gated,
                                    cudaStream_t stream) {
   switch (a.weight.format) {
     case HeldFormat::kQ8:
-      return LaunchProduct<Q8>(a, gated, stream);
+      return LaunchProduct<Q8, 4>(a, gated, stream);
     case HeldFormat::kQ4:
-      return LaunchProduct<Q4>(a, gated, stream);
+      return LaunchProduct<Q4, 4>(a, gated, stream);
     case HeldFormat::kQ4Minimum:
-      return LaunchProduct<Q4Minimum>(a, gated, stream);
+      return LaunchProduct<Q4Minimum, 4>(a, gated, stream);
     default:
       return cudaErrorInvalidValue;
   }

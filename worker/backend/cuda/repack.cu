@@ -54,6 +54,7 @@ __device__ void RepackPlain(const RepackArguments& a, int64_t row,
 }
 
 // A warp writes a unit of 32 rows that follow one another.
+// Limits: 64 registers, 0 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads) RepackKernel(RepackArguments a) {
   const int64_t row =
       static_cast<int64_t>(blockIdx.x) * kTileRows + threadIdx.x % kTileRows;

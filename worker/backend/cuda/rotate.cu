@@ -16,6 +16,7 @@ __device__ int KeyOffset(int d, int place) {
 }
 
 // A block per row.
+// Limits: 64 registers, 0 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
   const int64_t row = blockIdx.x;
   const RowPlace place = a.places[row];

@@ -166,8 +166,8 @@ __device__ DeviceCandidate Winner(const Piece& piece,
   return {piece.first_id, piece.logits[0]};  // no number is there
 }
 
-// grid: (pieces, requests). Limits: 64 registers, no spills, 34 KiB of shared
-// memory.
+// grid: (pieces, requests)
+// Limits: 64 registers, 34 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads)
     CandidatesKernel(CandidateArguments a) {
   const DeviceCandidateRequest request = a.requests[blockIdx.y];
@@ -194,6 +194,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // grid: (pieces, requests)
+// Limits: 64 registers, 1 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads) MassesKernel(MassArguments a) {
   CARAVAN_SHARED(unsigned long long, block_sum);
   if (threadIdx.x == 0) block_sum = 0;

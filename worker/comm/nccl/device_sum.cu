@@ -13,8 +13,8 @@ __device__ __forceinline__ const float* Addend(const DeviceSumArguments& a,
   return rank == a.own_rank ? a.own : a.addends + rank * a.stride;
 }
 
-// Bound by memory: 16 bytes at a time where all addends lie so. Limits: 32
-// registers, no shared memory, no spills.
+// Bound by memory: 16 bytes at a time where all addends lie so.
+// Limits: 48 registers, 0 KiB of static shared memory.
 template <typename Values>
 __global__ void __launch_bounds__(kThreads)
     DeviceSumKernel(DeviceSumArguments a, int64_t count) {

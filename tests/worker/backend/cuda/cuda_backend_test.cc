@@ -8,9 +8,12 @@
 namespace caravan::worker {
 namespace {
 
-// The number of threads is the CPU's.
+// The number of threads is the CPU's. With bfloat16 weights x is held in two
+// bfloat16, 2^-17 from what it is.
 BackendFactory Factory() {
-  return {"gpu", [](int) { return CreateCudaBackend(CudaBackendOptions{}); }};
+  return {.name = "gpu",
+          .make = [](int) { return CreateCudaBackend(CudaBackendOptions{}); },
+          .bfloat16_tolerance = 0x1p-17 + 1e-6};
 }
 
 CARAVAN_INSTANTIATE_BACKEND_SUITE(Cuda, ::testing::Values(Factory()));

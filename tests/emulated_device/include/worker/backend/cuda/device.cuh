@@ -86,7 +86,8 @@ void Mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
       d, a, b, {file, line});
 }
 inline void MmaS8(int32_t (&d)[4], const uint32_t (&a)[4],
-                  const uint32_t (&b)[2], CARAVAN_HERE) {
+                  const uint32_t (&b)[2], int32_t start, CARAVAN_HERE) {
+  for (int32_t& sum : d) sum = start;
   emulated::MultiplyMatrices(emulated::MatrixType::kInt8, d, a, b,
                              {file, line});
 }

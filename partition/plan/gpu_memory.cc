@@ -140,10 +140,12 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
 
 int64_t GpuCommunicationBytes(const ModelSpec& spec,
                               const PlanOptions& options) {
-  const int64_t values = options.max_rows_per_step * spec.hidden_size;
   int64_t bytes = 0;
-  for (const int64_t size : {options.tp, options.pp}) {
-    if (size > 1) bytes += kNcclGroupBytes + GatheredBytes(size, values);
+  if (options.pp > 1) bytes += kNcclGroupBytes;
+  if (options.tp > 1) {
+    bytes +=
+        kNcclGroupBytes +
+        GatheredBytes(options.tp, options.max_rows_per_step * spec.hidden_size);
   }
   return bytes;
 }

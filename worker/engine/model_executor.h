@@ -55,7 +55,7 @@ class ModelExecutor final : public StepExecutor {
   explicit ModelExecutor(const ModelExecutorOptions& options);
   absl::Status Initialize();
   absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
-      std::string name, std::vector<int> world_ranks);
+      std::string name, std::vector<int> world_ranks, int64_t most_values);
 
   bool is_first_stage() const { return stage_ == 0; }
   bool is_last_stage() const { return stage_ == num_stages_ - 1; }

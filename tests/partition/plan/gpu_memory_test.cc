@@ -147,7 +147,9 @@ TEST(GpuMemoryTest, GroupsGatherWhatTheyAddUp) {
   EXPECT_EQ(communication(3, 1, 512), 256 * kMiB + 3 * 699056 * 4);
   EXPECT_EQ(communication(3, 1, 15), 256 * kMiB + 3 * 15 * 4096 * 4);
   EXPECT_EQ(communication(4, 1, 32), 256 * kMiB + 4 * 65536 * 4);
-  EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 4 * message);
+  // Stages pass on and add nothing.
+  EXPECT_EQ(communication(1, 2, 512), 256 * kMiB);
+  EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 2 * message);
 }
 
 TEST(GpuMemoryTest, WholePagesAreReserved) {

@@ -264,6 +264,7 @@ absl::Status LocalServer::Impl::StartCluster() {
   cluster.credentials = {.token = token_, .build_id = std::string(BuildId())};
   cluster.listener = listener_.get();
   cluster.clock = &RealClock();
+  cluster.stall_timeout = absl::Seconds(options_.stall_timeout_seconds);
   cluster.first_seconds_per_row = coordinator::SlowSecondsPerRow(planner_.spec);
   cluster.supervisor.draw_secret = &coordinator::DrawToken;
   cluster.supervisor.num_nodes = std::max(1, options_.nodes);

@@ -142,6 +142,11 @@ void AddServerOptions(CLI::App& command, ServeOptions& options) {
       .add_option("--shutdown-timeout", options.shutdown_timeout_seconds,
                   "Seconds that requests under way are given at the end")
       ->capture_default_str();
+  command
+      .add_option("--stall-timeout", options.stall_timeout_seconds,
+                  "Seconds without progress after which engines are taken for "
+                  "lost; slow steps are given ten times their usual time")
+      ->capture_default_str();
   command.add_flag("--verbose", options.verbose,
                    "Log more, and show what this machine's agent and engines "
                    "log besides warnings and errors");

@@ -47,9 +47,10 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
                  "Memory of each node for keys and values, as 4GiB")
       ->type_name("SIZE")
       ->capture_default_str();
-  app.add_option("--gpu-memory-utilization,--memory-utilization",
-                 options.memory_utilization,
-                 "Share of a node's memory, or of each GPU's, that may be filled")
+  app.add_option(
+         "--gpu-memory-utilization,--memory-utilization",
+         options.memory_utilization,
+         "Share of a node's memory, or of each GPU's, that may be filled")
       ->capture_default_str();
   app.add_option("--simulated-step-us", options.simulated_step_us,
                  "Microseconds of a simulated step")
@@ -118,6 +119,12 @@ absl::Status Validate(const ServeOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--memory-utilization must be above 0 and at most 1, is ",
                      options.memory_utilization));
+  }
+  if (!(options.stall_timeout_seconds >= 1 &&
+        options.stall_timeout_seconds <= 3600)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--stall-timeout must be 1 to 3600 seconds, is ",
+                     options.stall_timeout_seconds));
   }
   if (!(options.shutdown_timeout_seconds >= 0 &&
         options.shutdown_timeout_seconds <= 3600)) {

@@ -54,6 +54,7 @@ struct ServeOptions {
   int64_t simulated_row_us = 10;
 
   double shutdown_timeout_seconds = 1;
+  double stall_timeout_seconds = 3;
   bool verbose = false;  // show all that this machine's agent and engines log
   // Not on the command line.
   std::string caravan_program;  // runs `agent`; empty: this executable

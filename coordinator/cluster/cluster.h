@@ -39,6 +39,8 @@ struct ClusterOptions {
   SupervisorOptions supervisor;
   // Time that a row of a step may take while nothing is known of the engines.
   double first_seconds_per_row = 0.1;
+  // Steps that take no longer are never taken for stalled.
+  absl::Duration stall_timeout = absl::Seconds(3);
   EpochListener* listener = nullptr;  // outlives the cluster, as does
   Clock* clock = nullptr;
 };

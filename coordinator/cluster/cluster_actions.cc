@@ -37,6 +37,7 @@ void Cluster::Impl::Run(const EpochStarted& action) {
                .max_sequences = plan.max_sequences()},
       .engines = engines_.OfEpoch(plan.epoch(), plan.ranks_size()),
       .first_seconds_per_row = options_.first_seconds_per_row,
+      .least_allowance = options_.stall_timeout,
       .service = service_.get(),
       .clock = options_.clock});
   options_.listener->OnEpochStarted(group_.get());

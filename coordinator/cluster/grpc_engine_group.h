@@ -21,11 +21,13 @@ class GrpcEngineGroup final : public EngineGroup {
     EngineGroupInfo info;
     std::vector<StreamId> engines;      // by rank
     double first_seconds_per_row = 0;   // see StepWatch
+    absl::Duration least_allowance;     // see StepWatch
     ClusterService* service = nullptr;  // outlives this, as does
     Clock* clock = nullptr;
   };
   explicit GrpcEngineGroup(const Options& options)
-      : options_(options), watch_(options.first_seconds_per_row) {}
+      : options_(options),
+        watch_(options.first_seconds_per_row, options.least_allowance) {}
 
   const EngineGroupInfo& info() const override { return options_.info; }
   void Issue(const v1::Step& step) override;

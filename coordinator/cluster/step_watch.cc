@@ -6,10 +6,9 @@
 namespace caravan::coordinator {
 namespace {
 
-constexpr absl::Duration kLeastAllowance = absl::Seconds(3);
 constexpr double kPatience = 10;
-// While nothing is known: page faults, cold caches, first touches.
-constexpr absl::Duration kFirstAllowance = absl::Seconds(5);
+// While nothing is known, more: page faults, cold caches, first touches.
+constexpr absl::Duration kFirstAllowance = absl::Seconds(2);
 constexpr double kWeightOfNew = 0.2;
 
 }  // namespace
@@ -49,10 +48,11 @@ absl::Duration StepWatch::Allowance(int64_t rows) const {
   for (int i = BucketOf(rows); i >= 0; --i) {
     if (!buckets_[i].known) continue;
     return std::max(
-        kLeastAllowance,
+        least_allowance_,
         absl::Seconds(kPatience * num_rows * buckets_[i].seconds_per_row));
   }
-  return kFirstAllowance + absl::Seconds(num_rows * first_seconds_per_row_);
+  return least_allowance_ + kFirstAllowance +
+         absl::Seconds(num_rows * first_seconds_per_row_);
 }
 
 StepView StepWatch::View() const {

@@ -24,13 +24,14 @@ struct StepView {
 
 // Learns the duration of steps by their number of rows (a decode step has one
 // per sequence, a prefill chunk one per token) and allows each ten times as
-// long, three seconds at the least. Pure; one thread.
+// long, and a least time. Pure; one thread.
 class StepWatch final {
  public:
   // `first_seconds_per_row`: what a row is allowed to take while nothing is
-  // known yet.
-  explicit StepWatch(double first_seconds_per_row)
-      : first_seconds_per_row_(first_seconds_per_row) {}
+  // known yet. `least_allowance`: of any step.
+  StepWatch(double first_seconds_per_row, absl::Duration least_allowance)
+      : first_seconds_per_row_(first_seconds_per_row),
+        least_allowance_(least_allowance) {}
 
   void OnIssued(uint64_t number, int64_t rows, absl::Time now);
   // Numbers that are not in flight are ignored.
@@ -55,6 +56,7 @@ class StepWatch final {
   absl::Duration Allowance(int64_t rows) const;
 
   const double first_seconds_per_row_;
+  const absl::Duration least_allowance_;
   std::array<Bucket, kNumBuckets> buckets_;
   std::deque<InFlight> in_flight_;
   int64_t num_completed_ = 0;

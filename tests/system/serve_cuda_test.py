@@ -120,6 +120,7 @@ def the_real_model_in_four_bits_goes_on_as_on_the_cpu(binary, folder):
         with Caravan(binary, [
                 model, "--device", device, "--quantization", "auto",
                 "--max-model-len", "64", "--max-num-batched-tokens", "4",
+                "--stall-timeout", "60",  # an emulated GPU is slow
                 "--port", "0"]) as caravan:
             caravan.wait_ready()
             got[device] = [caravan.complete(prompt, 8) for prompt in prompts]

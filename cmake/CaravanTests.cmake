@@ -7,14 +7,18 @@ if("thread" IN_LIST CARAVAN_SANITIZE)
   set(CARAVAN_TEST_MPI OFF)
 endif()
 
-# caravan_test(NAME n SRCS ... DEPS ... LABELS ... TIMEOUT s ENVIRONMENT A=b [GRPC]
+# caravan_test(NAME n SRCS ... DEPS ... LABELS l TIMEOUT s ENVIRONMENT A=b [GRPC]
 # [SERIAL])
 # makes a GoogleTest binary and registers each of its tests with CTest, so that
-# no test is built but not run. GRPC: threads meet in gRPC. SERIAL: must not
+# no test is built but not run. One label and one variable: CMake's discovery of
+# tests takes lists for further properties. GRPC: threads meet in gRPC. SERIAL: must not
 # share the machine.
 function(caravan_test)
   cmake_parse_arguments(
-    ARG "GRPC;SERIAL" "NAME;TIMEOUT;ENVIRONMENT" "SRCS;DEPS;LABELS" ${ARGN})
+    ARG "GRPC;SERIAL" "NAME;TIMEOUT;ENVIRONMENT;LABELS" "SRCS;DEPS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${ARG_NAME}: what is ${ARG_UNPARSED_ARGUMENTS}?")
+  endif()
   if(ARG_GRPC AND NOT CARAVAN_TEST_GRPC)
     return()
   endif()

@@ -1,6 +1,7 @@
 #include "cli/serve_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -28,6 +29,14 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
          "(they compute nothing, for tests); or one of cpu and cuda for each "
          "pipeline stage, as cuda,cpu")
       ->type_name("KIND[,KIND...]")
+      ->check([](const std::string& text) {
+        // Whether it fits the stages is seen when all options are known.
+        const auto stages = std::count(text.begin(), text.end(), ',') + 1;
+        return std::string(
+            coordinator::StageDevices(text, static_cast<int>(stages))
+                .status()
+                .message());
+      })
       ->capture_default_str();
   app.add_option("--cpu-threads", options.cpu_threads,
                  "Threads of each engine (default: its share of the cores)")

@@ -185,8 +185,10 @@ def names_the_node_with_another_model(binary, folder):
     other = tiny_model(os.path.join(folder, "wrong"), num_hidden_layers=6)
     with cluster(binary, folder, mounts={3: (other, right)}) as parts:
         lab, caravan = parts[0], parts[1]
+        # On crowded cores another rank, which mpirun ends with it, may be
+        # missed first.
         line = caravan.output.wait_for(
-            rf"epoch 1 ended: rank 2 on {lab.node(3)}: .*", 60).group(0)
+            rf"epoch [12] ended: rank 2 on {lab.node(3)}: .*", 60).group(0)
         check("model" in line or "fingerprint" in line, line)
         print(f"  {line}")
         caravan.stop()

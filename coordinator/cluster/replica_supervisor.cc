@@ -238,8 +238,7 @@ void ReplicaSupervisor::SendLaunch() {
                      .code = subnets.status().code(),
                      .reason = std::string(subnets.status().message())});
   }
-  if (MeetsAtEndpoints()) return SendLaunchEngines();
-  SendLaunchMpi(*subnets);
+  MeetsAtEndpoints() ? SendLaunchEngines() : SendLaunchMpi(*subnets);
 }
 
 std::vector<Node> ReplicaSupervisor::PlannedNodes() const {

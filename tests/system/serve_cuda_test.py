@@ -109,7 +109,7 @@ def a_mixed_pipeline_survives_faults(binary, folder):
 def the_real_model_in_four_bits_goes_on_as_on_the_cpu(binary, folder):
     """Eight tokens of prompts that it is sure about: 8-bit activations carry a
     rounding of one device far, so that closer calls may fall otherwise. Four
-    rows a step: more take the emulated device longer than engines may be still."""
+    rows a step: tensor cores, from five on, are slow to emulate."""
     model = os.environ.get("CARAVAN_TEST_GGUF")
     if not model:
         print("  skipped: CARAVAN_TEST_GGUF names no model")

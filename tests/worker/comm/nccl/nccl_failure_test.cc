@@ -136,7 +136,7 @@ TEST_P(NcclFailureTest, ARankThatLeavesIsNamed) {
                                    HasSubstr("failed: group=tp0 peer=")));
 }
 
-TEST_P(NcclFailureTest, AnAbortEndsTheWait) {
+TEST_P(NcclFailureTest, AnAbortRefusesLaterCalls) {
   const auto results = RunNcclRanks(kRanks, [](NcclTestRank& self) {
     CARAVAN_ASSIGN_OR_RETURN(
         auto control,

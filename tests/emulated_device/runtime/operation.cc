@@ -87,11 +87,14 @@ bool StepAll(const std::vector<OperationPtr>& operations, RuntimeLock& lock) {
   return any;
 }
 
+// Under another policy it only waits: work that others left to the host's waits
+// would run too early.
 void Drive() {
   RuntimeLock lock(RuntimeMutex());
+  Queue& queue = GetQueue();
   for (;;) {
-    if (!StepAll(Open(), lock)) {
-      GetQueue().submitted.wait_for(lock, kIdlePause * 4);
+    if (queue.policy != StreamPolicy::kBackground || !StepAll(Open(), lock)) {
+      queue.submitted.wait_for(lock, kIdlePause * 4);
     }
   }
 }

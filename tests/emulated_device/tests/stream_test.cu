@@ -1,4 +1,5 @@
 // Streams, events and copies: in order, lazy, and strict about what is not so.
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -143,6 +144,22 @@ TEST_F(StreamTest, EveryPolicyKeepsTheOrder) {
     ASSERT_EQ(cudaStreamSynchronize(a_), cudaSuccess);
     EXPECT_EQ(pinned_[0], before + 5);
   }
+}
+
+TEST_F(StreamTest, BackgroundEndsWithItsPolicy) {
+  SetStreamPolicy(StreamPolicy::kBackground, 0);
+  ASSERT_EQ(AddOne(a_), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(a_), cudaSuccess);
+  SetStreamPolicy(StreamPolicy::kLazy, 0);
+  const int64_t before = KernelsRun();
+  ASSERT_EQ(AddOne(a_), cudaSuccess);
+  // Many times as long as the background takes to find work.
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  while (KernelsRun() == before && std::chrono::steady_clock::now() < end) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(KernelsRun(), before);
 }
 
 TEST_F(StreamTest, PageableMemoryIsReadAtOnce) {

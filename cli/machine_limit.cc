@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "partition/plan/rank_memory.h"
+#include "partition/plan/step_cost.h"
 #include "worker/backend/cpu/machine_probe.h"
 #include "worker/backend/cpu/thread_pool.h"
 #include "worker/backend/cpu/topology.h"
@@ -19,18 +19,6 @@ namespace {
 // Other processes can only slow the machine down: its best reading is closest
 // to what it can do.
 constexpr int kReadings = 5;
-
-// Of one layer's matrices.
-double LayerParameters(const partition::ModelSpec& spec) {
-  const int64_t attention = 2 * spec.hidden_size * spec.head_dim *
-                            (spec.num_heads + spec.num_kv_heads);
-  return static_cast<double>(attention +
-                             3 * spec.hidden_size * spec.intermediate_size);
-}
-
-double HeadParameters(const partition::ModelSpec& spec) {
-  return static_cast<double>(spec.vocab_size * spec.hidden_size);
-}
 
 absl::StatusOr<double> Probe(bool reads, int num_threads) {
   CARAVAN_ASSIGN_OR_RETURN(std::vector<int> processors,
@@ -58,10 +46,8 @@ double MachineLimit::CostOf(const SpeedTest& test) const {
   if (test.kind == SpeedTest::Kind::kDecode) {
     return static_cast<double>(partition::BytesPerToken(spec_, hold_));
   }
-  const double layers = spec_.num_layers * LayerParameters(spec_);
-  const double head = HeadParameters(spec_);
-  // Only the last token of a prompt goes through the head.
-  return 2 * (layers + head / static_cast<double>(test.num_tokens));
+  return partition::PromptOperations(spec_, test.num_tokens) /
+         static_cast<double>(test.num_tokens);
 }
 
 absl::StatusOr<double> MachineLimit::TokensPerSecond(

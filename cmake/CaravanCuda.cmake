@@ -69,6 +69,16 @@ if(CARAVAN_CUDA AND CARAVAN_DIR_OF_nccl_h)
   endif()
 endif()
 
+# NVIDIA's matrix products, against which the benchmark holds ours.
+set(CARAVAN_CUBLASLT OFF)
+if(CARAVAN_CUDA AND CARAVAN_DIR_OF_cublasLt_h)
+  find_library(CARAVAN_CUBLASLT_LIBRARY cublasLt
+    HINTS ${CARAVAN_DIR_OF_cublasLt_h}/../lib ${toolkit}/lib64)
+  if(CARAVAN_CUBLASLT_LIBRARY)
+    set(CARAVAN_CUBLASLT ${CARAVAN_CUBLASLT_LIBRARY})
+  endif()
+endif()
+
 # Flags of kernels that nvcc compiles, which keep to the limits that stand beside
 # them.
 function(caravan_kernel_options target)

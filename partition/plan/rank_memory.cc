@@ -154,16 +154,6 @@ std::string HeldFormatNames(const ModelSpec& spec,
                        });
 }
 
-int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options) {
-  RankPlan whole = WholeModel(spec);
-  whole.has_embedding = false;
-  int64_t bytes = 0;
-  ForEachMatrix(spec, whole, options, [&bytes](const HeldMatrix& matrix) {
-    bytes += matrix.count * matrix.rows * ByteSize(matrix.format, matrix.cols);
-  });
-  return bytes;
-}
-
 RankMemory MemoryWithoutCache(const ModelSpec& spec, const RankPlan& rank,
                               const PlanOptions& options) {
   RankMemory memory{.weights = WeightBytes(spec, rank, options)};

@@ -38,10 +38,6 @@ std::string HeldFormatNames(const ModelSpec& spec,
                             absl::Span<const RankPlan> ranks,
                             const HoldOptions& options);
 
-// Bytes of weights that a whole model reads to decode one token: all matrices
-// but the embedding, of which it takes a row.
-int64_t BytesPerToken(const ModelSpec& spec, const HoldOptions& options);
-
 // All but the KV cache, on the rank's device:
 //   weights: matrices as they are held, norms in float32;
 //   activations: everything that does not depend on the number of blocks:

@@ -7,12 +7,12 @@ cd "$(dirname "$0")/../.."
 folder="$1"
 build="build/${2:-release}"
 mkdir -p "$folder/bin" "$folder/lib"
-programs=("$build"/bin/{caravan,caravan-engine,caravan-engine-cuda} "$build"/gpu/{backend_gpu_test,nccl_gpu_rank})
+programs=("$build"/bin/{caravan,caravan-engine,caravan-engine-cuda,gpu_bench} "$build"/gpu/{backend_gpu_test,nccl_gpu_rank})
 for program in "${programs[@]}"; do
   strip -o "$folder/bin/$(basename "$program")" "$program"
 done
-# Not glibc, which must be the machine's own, nor NCCL, which is large and there with PyTorch.
+# Not glibc, which must be the machine's own, nor NCCL and cuBLASLt, which are large and there with PyTorch.
 ldd "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-  grep -vE '/(libc|libm|libdl|libpthread|librt|libresolv|libnccl)\.so' |
+  grep -vE '/(libc|libm|libdl|libpthread|librt|libresolv|libnccl|libcublasLt)\.so' |
   while read -r library; do cp -L "$library" "$folder/lib/"; done
 du -sh "$folder"

@@ -33,7 +33,8 @@ LAYERS = {
 VENDOR = {
     r"mpi\.h": ["worker/comm/mpi"],
     r"nccl\.h": ["worker/comm/nccl"],
-    r"cuda_(runtime(_api)?|fp16|bf16)\.h|cublasLt\.h|cooperative_groups\.h": ["worker/backend/cuda", "worker/comm/nccl"],
+    r"cuda_(runtime(_api)?|fp16|bf16)\.h|cublasLt\.h|cooperative_groups\.h": [
+        "worker/backend/cuda", "worker/comm/nccl", "bench/gpu"],
     r"(grpcpp/.*|.*\.grpc\.pb\.h)": ["coordinator/cluster", "worker/agent", "worker/engine", "base/grpc_status"],
     r"boost/.*": ["coordinator/api", "cli"],
 }
@@ -41,7 +42,7 @@ VENDOR = {
 SOURCES_ONLY = re.compile(r"mpi\.h|nccl\.h")
 # And what may stand in headers that no other folder includes, directly or through others.
 PRIVATE_HEADERS = re.compile(r"cuda_(runtime(_api)?|fp16|bf16)\.h|cublasLt\.h|cooperative_groups\.h")
-CUDA_FOLDERS = ("worker/backend/cuda/", "worker/comm/nccl/", "tests/")
+CUDA_FOLDERS = ("worker/backend/cuda/", "worker/comm/nccl/", "bench/gpu/", "tests/")
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -160,16 +160,6 @@ TEST(MakePlanTest, AdvisesToQuantize) {
   CARAVAN_EXPECT_OK(MakePlan(spec, devices, options));
 }
 
-TEST(RankMemoryTest, CountsWhatATokenReads) {
-  const ModelSpec spec = Named("llama-2-7b");
-  const int64_t norms = (2 * spec.num_layers + 1) * spec.hidden_size;
-  const int64_t read =
-      CountParameters(spec) - norms - spec.vocab_size * spec.hidden_size;
-  EXPECT_EQ(BytesPerToken(spec, {}), 2 * read);
-  EXPECT_EQ(BytesPerToken(spec, {.quantization = Quantization::kQ4}),
-            read / 32 * 18);
-}
-
 TEST(MakePlanTest, RowsAreFilledUpToWholePanels) {
   ModelSpec spec = Named("llama-2-7b");
   CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan even,

@@ -1,9 +1,11 @@
 // What ranks say when one of them stalls, fails or does not come. Those that
 // are killed are in nccl_processes_test.py.
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "gmock/gmock.h"
@@ -51,13 +53,45 @@ constexpr Operation kOperations[] = {{"AllReduce", 5000, Reduce},
                                      {"AllReduceByChunks", 100000, Reduce},
                                      {"Messages", 5000, SendOn}};
 
-absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(NcclTestRank& self) {
-  GroupOptions options = {.name = "tp0", .timeout = kTimeout};
+GroupOptions AllRanks(const NcclTestRank& self, const char* name) {
+  GroupOptions options = {.name = name};
   for (int rank = 0; rank < self.world->size(); ++rank) {
     options.world_ranks.push_back(rank);
   }
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(NcclTestRank& self) {
+  GroupOptions options = AllRanks(self, "tp0");
+  options.timeout = kTimeout;
   return self.world->CreateGroup(options);
 }
+
+// Returns when all ranks have called it.
+absl::Status Meet(Communicator& group) {
+  const std::byte mine{};
+  std::vector<std::byte> all(group.size());
+  return group.AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all));
+}
+
+// Tells when a rank waits for the device, from when it is armed.
+class FirstWait final {
+ public:
+  // As GroupOptions.on_wait.
+  static void OnWait(void* self) {
+    auto* const wait = static_cast<FirstWait*>(self);
+    if (wait->armed_) wait->Notify();
+  }
+  void Arm() { armed_ = true; }
+  void Notify() {
+    if (!begun_.HasBeenNotified()) begun_.Notify();
+  }
+  void WaitUntilBegun() const { begun_.WaitForNotification(); }
+
+ private:
+  bool armed_ = false;  // of the rank's thread
+  absl::Notification begun_;
+};
 
 // Two operations, with a wait after each; how the second ended, and whether the
 // group is broken after that.
@@ -139,8 +173,7 @@ TEST_P(NcclFailureTest, ARankThatLeavesIsNamed) {
 TEST_P(NcclFailureTest, AnAbortRefusesLaterCalls) {
   const auto results = RunNcclRanks(kRanks, [](NcclTestRank& self) {
     CARAVAN_ASSIGN_OR_RETURN(
-        auto control,
-        self.world->CreateGroup({.name = "control", .world_ranks = {0, 1, 2}}));
+        auto control, self.world->CreateGroup(AllRanks(self, "control")));
     absl::Status status;
     if (self.world->rank() == 0) {
       CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
@@ -153,12 +186,44 @@ TEST_P(NcclFailureTest, AnAbortRefusesLaterCalls) {
     } else {
       CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
     }
-    const std::byte mine{};
-    std::vector<std::byte> all(kRanks);
-    CARAVAN_RETURN_IF_ERROR(
-        control->AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all)));
+    CARAVAN_RETURN_IF_ERROR(Meet(*control));
     return status;
   });
+  EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kAborted,
+                                   HasSubstr("the coordinator said so")));
+}
+
+TEST_P(NcclFailureTest, AnAbortEndsAWaitForTheDevice) {
+  const absl::Time begin = absl::Now();
+  const auto results = RunNcclRanks(kRanks, [](NcclTestRank& self) {
+    FirstWait wait;
+    CARAVAN_ASSIGN_OR_RETURN(
+        auto control, self.world->CreateGroup(AllRanks(self, "control")));
+    GroupOptions options = AllRanks(self, "tp0");
+    options.timeout = 2 * kSoon;
+    options.on_wait = &FirstWait::OnWait;
+    options.on_wait_context = &wait;
+    CARAVAN_ASSIGN_OR_RETURN(auto group, self.world->CreateGroup(options));
+    absl::Status status;
+    if (self.world->rank() == 0) {  // the others do not take part
+      CARAVAN_ASSIGN_OR_RETURN(
+          const cuda::DeviceMemory memory,
+          cuda::DeviceMemory::Create(GetParam().count * sizeof(float)));
+      wait.Arm();
+      std::thread aborter([&] {
+        wait.WaitUntilBegun();
+        group->Abort(absl::UnavailableError("the coordinator said so"));
+      });
+      status = GetParam().run(
+          *group, {memory.data(), DType::kFloat32, 1, GetParam().count});
+      if (status.ok()) status = self.context->Wait();
+      wait.Notify();
+      aborter.join();
+    }
+    CARAVAN_RETURN_IF_ERROR(Meet(*control));
+    return status;
+  });
+  EXPECT_LT(absl::Now() - begin, kSoon);
   EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kAborted,
                                    HasSubstr("the coordinator said so")));
 }

@@ -37,6 +37,8 @@ Examples:
       Two GPUs, with weights of 4 bits; also what CUDA and NCCL take.
   caravan plan llama-2-13b -pp 2 --device cuda --device-memory 24GiB,16GiB
       Unequal ones: the smaller takes fewer layers if it must.
+  caravan plan llama-2-13b -tp 2 --device cuda --device-memory 24GiB,12GiB
+      In one stage: it takes fewer heads and columns of each layer.
 
 -tp splits every layer by heads and columns: devices talk twice per layer, so
 keep it within a machine or a fast network. -pp splits the model by layers:

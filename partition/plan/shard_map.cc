@@ -7,15 +7,15 @@
 #include "base/checked_math.h"
 
 namespace caravan::partition {
-namespace {
 
-// The KV heads that query heads [heads.begin, heads.end) read.
 Range KvHeadsOf(const ModelSpec& spec, const Range& heads) {
   const int64_t group = spec.heads_per_kv_head();
   return {heads.begin / group, CeilDivide(heads.end, group)};
 }
 
-}  // namespace
+int64_t ColumnUnit(const ModelSpec& spec, int tp) {
+  return spec.intermediate_size / kColumnUnit >= tp ? kColumnUnit : 1;
+}
 
 Range SplitEvenly(int64_t total, int parts, int index, int64_t unit) {
   CARAVAN_CHECK(total >= 0 && unit >= 1);
@@ -52,8 +52,7 @@ absl::StatusOr<std::vector<TensorShard>> ShardTensors(const ModelSpec& spec,
         tp, " intermediate_size=", spec.intermediate_size,
         " vocab_size=", spec.vocab_size));
   }
-  const int64_t column_unit =
-      spec.intermediate_size / kColumnUnit >= tp ? kColumnUnit : 1;
+  const int64_t column_unit = ColumnUnit(spec, tp);
   std::vector<TensorShard> shards(tp);
   for (int rank = 0; rank < tp; ++rank) {
     TensorShard& shard = shards[rank];

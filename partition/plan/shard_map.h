@@ -35,6 +35,12 @@ struct TensorShard {
 // that blocks of quantized weights stay whole.
 inline constexpr int64_t kColumnUnit = 32;
 
+// On how many columns it is split among `tp` ranks.
+int64_t ColumnUnit(const ModelSpec& spec, int tp);
+
+// The KV heads that these query heads read.
+Range KvHeadsOf(const ModelSpec& spec, const Range& heads);
+
 // Up to the number of KV heads, attention splits by KV-head groups; above it,
 // by query heads, and KV heads that several ranks read are held by each of
 // them. kInvalidArgument: more ranks than query heads.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "partition/plan/shard_fit.h"
 #include "partition/plan/shard_map.h"
 
 namespace caravan::testing {
@@ -17,8 +18,11 @@ void Set(const partition::Range& from, v1::Range* to) {
 
 absl::StatusOr<v1::EnginePlan> MakeEnginePlan(
     const partition::ModelSpec& spec, const EnginePlanOptions& options) {
-  CARAVAN_ASSIGN_OR_RETURN(std::vector<partition::TensorShard> shards,
-                           partition::ShardTensors(spec, options.tp));
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::vector<partition::TensorShard> shards,
+      options.shares.empty()
+          ? partition::ShardTensors(spec, options.tp)
+          : partition::ShardTensorsInProportion(spec, options.shares));
   CARAVAN_ASSIGN_OR_RETURN(std::vector<partition::Range> layers,
                            partition::ShardLayers(spec, options.pp));
   v1::EnginePlan plan;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "caravan/v1/plan.pb.h"
@@ -13,6 +14,9 @@ namespace caravan::testing {
 
 struct EnginePlanOptions {
   int tp = 1;
+  // Of heads, columns and vocabulary, for each tensor-parallel rank; empty: all
+  // equal.
+  std::vector<double> shares;
   int pp = 1;
   int64_t num_blocks = 64;
   int64_t max_model_len = 256;

@@ -46,16 +46,18 @@ absl::Status RunRank(const ModelGolden& golden, const v1::EnginePlan& plan,
 
 // Runs all ranks as threads; each checks its shard.
 void ExpectGolden(const std::string& golden_folder,
-                  const std::string& model_path, Degrees degrees) {
+                  const std::string& model_path, Degrees degrees,
+                  const std::vector<double>& shares = {}) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(ModelGolden golden,
                                testing::LoadGolden(golden_folder));
   CARAVAN_ASSERT_OK_AND_ASSIGN(std::unique_ptr<partition::ModelSource> source,
                                partition::OpenModel({.path = model_path}));
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       v1::EnginePlan plan,
-      testing::MakeEnginePlan(
-          source->spec(),
-          {.tp = degrees.tp, .pp = degrees.pp, .quantization = "none"}));
+      testing::MakeEnginePlan(source->spec(), {.tp = degrees.tp,
+                                               .shares = shares,
+                                               .pp = degrees.pp,
+                                               .quantization = "none"}));
   auto worlds = CreateLocalWorlds(degrees.tp * degrees.pp);
   std::vector<absl::Status> results(worlds.size());
   std::vector<std::thread> threads;
@@ -82,6 +84,14 @@ TEST_P(GoldenTest, LogitsAndGreedyTokensEqualTransformers) {
   ExpectGolden(folder, folder, std::get<1>(GetParam()));
 }
 
+class UnevenGoldenTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(UnevenGoldenTest, LogitsAndGreedyTokensEqualTransformers) {
+  const std::string folder = GoldenFolder(GetParam());
+  ExpectGolden(folder, folder, {2, 1}, {3, 1});
+  ExpectGolden(folder, folder, {3, 2}, {1, 2, 2});
+}
+
 class RealModelGoldenTest : public ::testing::TestWithParam<Degrees> {};
 
 TEST_P(RealModelGoldenTest, LogitsAndGreedyTokensEqualTransformers) {
@@ -99,6 +109,10 @@ INSTANTIATE_TEST_SUITE_P(
       return absl::StrCat(std::get<0>(info.param), "_tp", degrees.tp, "_pp",
                           degrees.pp);
     });
+
+INSTANTIATE_TEST_SUITE_P(SmallModels, UnevenGoldenTest,
+                         ::testing::ValuesIn(testing::SmallGoldenModels()),
+                         [](const auto& info) { return info.param; });
 
 INSTANTIATE_TEST_SUITE_P(SmolLM2, RealModelGoldenTest, kAllDegrees,
                          [](const auto& info) {

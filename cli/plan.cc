@@ -3,17 +3,21 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "cli/byte_size.h"
+#include "coordinator/cluster/placement.h"
 #include "partition/model/model_source.h"
 #include "partition/model/named_models.h"
 #include "partition/plan/plan.h"
@@ -39,6 +43,9 @@ Examples:
       Unequal ones: the smaller takes fewer layers if it must.
   caravan plan llama-2-13b -tp 2 --device cuda --device-memory 24GiB,12GiB
       In one stage: it takes fewer heads and columns of each layer.
+  caravan plan llama-2-70b -pp 2 -q q4 --device cuda,cpu \
+      --device-memory 24GiB,64GiB
+      A stage on a GPU and one on a machine without.
 
 -tp splits every layer by heads and columns: devices talk twice per layer, so
 keep it within a machine or a fast network. -pp splits the model by layers:
@@ -85,7 +92,7 @@ int64_t MachineMemory() {
 absl::StatusOr<std::vector<int64_t>> DeviceMemory(
     const PlanCommandOptions& options, int64_t num_ranks) {
   if (options.device_memory.empty()) {
-    if (options.device == "cuda") {
+    if (absl::StrContains(options.device, "cuda")) {
       return absl::InvalidArgumentError(
           "--device cuda needs --device-memory, that of each GPU, such as "
           "24GiB: `caravan status` shows what a cluster's GPUs have");
@@ -108,12 +115,22 @@ absl::StatusOr<std::vector<int64_t>> DeviceMemory(
   return memory;
 }
 
-absl::StatusOr<partition::DeviceKind> FindKind(
+// Of each stage.
+absl::StatusOr<std::vector<partition::DeviceKind>> FindKinds(
     const PlanCommandOptions& options) {
-  if (options.device == "cpu") return partition::DeviceKind::kCpu;
-  if (options.device == "cuda") return partition::DeviceKind::kGpu;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--device must be cpu or cuda, is ", options.device));
+  const absl::StatusOr<std::vector<std::string>> names =
+      coordinator::StageDevices(options.device, options.pp);
+  if (!names.ok()) return Annotate(names.status(), "--device");
+  std::vector<partition::DeviceKind> kinds;
+  for (const std::string& name : *names) {
+    if (name == "simulated") {
+      return absl::InvalidArgumentError(
+          "--device simulated computes nothing: there is no plan for it");
+    }
+    kinds.push_back(name == "cuda" ? partition::DeviceKind::kGpu
+                                   : partition::DeviceKind::kCpu);
+  }
+  return kinds;
 }
 
 void AddLayoutOptions(CLI::App& command, PlanCommandOptions& options) {
@@ -130,8 +147,17 @@ void AddLayoutOptions(CLI::App& command, PlanCommandOptions& options) {
       ->capture_default_str();
   command
       .add_option("--device", options.device,
-                  "What ranks compute on: cpu, or cuda (a GPU each)")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
+                  "What ranks compute on: cpu, or cuda (a GPU each); or one of "
+                  "these for each stage, as cuda,cpu")
+      ->type_name("KIND[,KIND...]")
+      ->check([](const std::string& text) {
+        // Whether it fits the stages is seen when all options are known.
+        const auto stages = std::count(text.begin(), text.end(), ',') + 1;
+        return std::string(
+            FindKinds({.pp = static_cast<int>(stages), .device = text})
+                .status()
+                .message());
+      })
       ->capture_default_str();
   command
       .add_option("--device-memory", options.device_memory,
@@ -204,13 +230,16 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
   CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
                            partition::ParseQuantization(options.quantization));
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
-  CARAVAN_ASSIGN_OR_RETURN(const partition::DeviceKind kind, FindKind(options));
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<partition::DeviceKind> kinds,
+                           FindKinds(options));
   CARAVAN_ASSIGN_OR_RETURN(const std::vector<int64_t> memory,
                            DeviceMemory(options, num_ranks));
   std::vector<partition::DeviceSpec> devices(num_ranks);
   for (int64_t i = 0; i < num_ranks; ++i) {
+    const partition::DeviceKind kind = kinds[i / options.tp];
+    const bool is_gpu = kind == partition::DeviceKind::kGpu;
     devices[i] = {.kind = kind,
-                  .name = absl::StrCat("device-", i),
+                  .name = absl::StrCat(is_gpu ? "gpu-" : "cpu-", i),
                   .memory_bytes = memory[i]};
   }
   CARAVAN_ASSIGN_OR_RETURN(const partition::Plan plan,

@@ -17,7 +17,7 @@ struct PlanCommandOptions {
   std::string model;  // a folder, a file, or a name such as "llama-2-70b"
   int tp = 1;
   int pp = 1;
-  std::string device = "cpu";  // or "cuda"
+  std::string device = "cpu";  // or "cuda"; or one for each stage: "cuda,cpu"
   // Of all devices alike, or of each, as "24GiB,16GiB"; empty: this machine's,
   // shared by the ranks.
   std::string device_memory;

@@ -18,7 +18,7 @@ TEST(PlanReportTest, PlansModelsByName) {
   EXPECT_THAT(
       PlanReport(
           {.model = "llama-2-70b", .tp = 4, .pp = 2, .device_memory = "24GiB"}),
-      IsOkAndHolds(AllOf(HasSubstr("68.98e9 parameters"), HasSubstr("device-7"),
+      IsOkAndHolds(AllOf(HasSubstr("68.98e9 parameters"), HasSubstr("cpu-7"),
                          HasSubstr("weights bfloat16"))));
 }
 
@@ -71,7 +71,30 @@ TEST(PlanReportTest, TakesTheMemoryOfEachDevice) {
   options.device = "tpu";
   EXPECT_THAT(PlanReport(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("--device must be cpu or cuda, is tpu")));
+                       HasSubstr("devices must be cpu, cuda or simulated")));
+  options.device = "simulated";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("no plan for it")));
+}
+
+TEST(PlanReportTest, PlansGpusBesideCpus) {
+  PlanCommandOptions options{.model = "llama-2-70b",
+                             .pp = 2,
+                             .device = "cuda,cpu",
+                             .device_memory = "24GiB,64GiB",
+                             .quantization = "q4"};
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(AllOf(HasSubstr("gpu-0"), HasSubstr("cpu-1"),
+                                 HasSubstr("no GPU has measured it"))));
+  options.device = "cuda,cpu,cpu";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("each of the 2 pipeline stages")));
+  options.device = "cpu,cuda";
+  options.device_memory = "";
+  EXPECT_THAT(PlanReport(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--device cuda needs --device-memory")));
 }
 
 TEST(PlanReportTest, UsesThisMachineWithoutDeviceMemory) {

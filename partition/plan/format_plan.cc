@@ -120,11 +120,15 @@ std::string FormatPlan(const Plan& plan) {
       "e9 parameters\n", "tensor parallel ", options.tp,
       " x pipeline parallel ", options.pp, " = ", plan.ranks.size(),
       " ranks; weights ", HeldFormatNames(spec, plan.ranks, options.hold()),
-      ", KV cache ", Name(options.kv_dtype), "\n", "up to ",
-      options.max_model_len, " tokens a sequence, ", options.max_sequences,
-      " sequences, ", options.max_rows_per_step, " rows a step; ",
-      plan.num_blocks, " KV blocks = ", plan.num_blocks * kBlockTokens,
-      " tokens\n\n", Align(rows), sum.reserve > 0 ? kAssumed : "");
+      ", KV cache ", Name(options.kv_dtype),
+      plan.ranks.size() > 1 ? absl::StrCat(", activations sent in ",
+                                           Name(options.activation_dtype))
+                            : "",
+      "\n", "up to ", options.max_model_len, " tokens a sequence, ",
+      options.max_sequences, " sequences, ", options.max_rows_per_step,
+      " rows a step; ", plan.num_blocks,
+      " KV blocks = ", plan.num_blocks * kBlockTokens, " tokens\n\n",
+      Align(rows), sum.reserve > 0 ? kAssumed : "");
 }
 
 }  // namespace caravan::partition

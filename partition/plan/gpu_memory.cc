@@ -34,7 +34,7 @@ constexpr int64_t kRequestBytes = 48;
 constexpr int64_t kMostRequests = 256;
 constexpr int64_t kResultBytes = kMiB;
 // worker/comm/nccl/nccl_communicator.cc
-constexpr int64_t kChunkThreshold = int64_t{64} << 10;
+constexpr int64_t kChunkThresholdBytes = int64_t{256} << 10;
 constexpr int64_t kChunkAlignment = 16;
 
 // ---- Assumed: no GPU has measured these for Caravan.
@@ -98,11 +98,20 @@ int64_t SamplingScratch(int64_t vocabulary) {
   return kMostRequests * kRequestBytes + std::max(kResultBytes, whole);
 }
 
-// What a group of ranks gathers to add it up in their order.
-int64_t GatheredBytes(int64_t size, int64_t values) {
-  if (size < 3 || values < kChunkThreshold) return size * values * kFloat;
+// What a group of ranks gathers to add it up in their order, and where it is
+// rounded to be sent by chunks.
+int64_t ReduceBytes(const PlanOptions& options, int64_t values) {
+  const int64_t size = options.tp;
+  const int64_t value_bytes = ByteSize(options.activation_dtype);
+  if (size < 3 || values * value_bytes < kChunkThresholdBytes) {
+    return size * values * value_bytes;
+  }
   const int64_t chunk = RoundUp(CeilDivide(values, size), kChunkAlignment);
-  return size * std::max(kChunkThreshold, chunk) * kFloat;
+  const int64_t gathered =
+      size * std::max(kChunkThresholdBytes, chunk * value_bytes);
+  return options.activation_dtype == DType::kFloat32
+             ? gathered
+             : gathered + values * value_bytes;
 }
 
 }  // namespace
@@ -140,13 +149,16 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
 
 int64_t GpuCommunicationBytes(const ModelSpec& spec,
                               const PlanOptions& options) {
+  const int64_t values = options.max_rows_per_step * spec.hidden_size;
   int64_t bytes = 0;
-  if (options.pp > 1) bytes += kNcclGroupBytes;
-  if (options.tp > 1) {
-    bytes +=
-        kNcclGroupBytes +
-        GatheredBytes(options.tp, options.max_rows_per_step * spec.hidden_size);
+  if (options.pp > 1) {
+    bytes += kNcclGroupBytes;
+    // Stages round in memory beside the activations.
+    if (options.activation_dtype != DType::kFloat32) {
+      bytes += values * ByteSize(options.activation_dtype);
+    }
   }
+  if (options.tp > 1) bytes += kNcclGroupBytes + ReduceBytes(options, values);
   return bytes;
 }
 

@@ -44,6 +44,12 @@ absl::StatusOr<PlanOptions> Resolve(const ModelSpec& spec,
         absl::StrCat("memory_utilization must be above 0 and at most 1, is ",
                      options.memory_utilization));
   }
+  if (options.activation_dtype != DType::kFloat32 &&
+      options.activation_dtype != DType::kBFloat16) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("activation_dtype must be float32 or bfloat16, is ",
+                     Name(options.activation_dtype)));
+  }
   for (const DeviceSpec& device : devices) {
     CARAVAN_RETURN_IF_ERROR(
         Annotate(CheckRange("memory", device.memory_bytes, 0, kMostMemory),

@@ -41,6 +41,8 @@ struct PlanOptions {
   Quantization quantization = Quantization::kAuto;
   DType weight_dtype = DType::kBFloat16;
   DType kv_dtype = DType::kFloat32;
+  // In which activations travel between ranks: kFloat32 or kBFloat16.
+  DType activation_dtype = DType::kFloat32;
   int64_t max_model_len = 0;  // 0: the model's max_positions
   int64_t max_sequences = 256;
   int64_t max_rows_per_step = 512;

@@ -79,13 +79,19 @@ int64_t CpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
 
 int64_t CpuCommunicationBytes(const ModelSpec& spec,
                               const PlanOptions& options) {
-  const int64_t message = options.max_rows_per_step * spec.hidden_size * kFloat;
+  const int64_t message = options.max_rows_per_step * spec.hidden_size *
+                          ByteSize(options.activation_dtype);
   int64_t messages = 0;
   // What is sent and what came; from three ranks on, sums are sent round too.
   if (options.tp == 2) messages += 2;
   if (options.tp > 2) messages += 3;
   // One on its way out, one coming in.
   if (options.pp > 1) messages += 2;
+  if (options.activation_dtype != DType::kFloat32) {
+    // Each group rounds in memory of its own.
+    if (options.tp > 1) ++messages;
+    if (options.pp > 1) ++messages;
+  }
   return messages * message;
 }
 

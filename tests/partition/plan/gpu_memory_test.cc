@@ -152,6 +152,25 @@ TEST(GpuMemoryTest, GroupsGatherWhatTheyAddUp) {
   EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 2 * message);
 }
 
+TEST(GpuMemoryTest, BFloat16HalvesWhatGroupsGather) {
+  const ModelSpec spec = Named("llama-2-7b");  // 4096 wide
+  const auto communication = [&](int tp, int pp, int64_t max_rows) {
+    return GpuCommunicationBytes(spec, {.tp = tp,
+                                        .pp = pp,
+                                        .activation_dtype = DType::kBFloat16,
+                                        .max_rows_per_step = max_rows});
+  };
+  EXPECT_EQ(communication(1, 1, 512), 0);
+  const int64_t message = 512 * 4096 * 2;
+  EXPECT_EQ(communication(2, 1, 512), 256 * kMiB + 2 * message);
+  // Chunks are sent from where all has been rounded.
+  EXPECT_EQ(communication(3, 1, 512), 256 * kMiB + 3 * 699056 * 2 + message);
+  EXPECT_EQ(communication(3, 1, 31), 256 * kMiB + 3 * 31 * 4096 * 2);
+  // So are stages' activations.
+  EXPECT_EQ(communication(1, 2, 512), 256 * kMiB + message);
+  EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 3 * message);
+}
+
 TEST(GpuMemoryTest, WholePagesAreReserved) {
   const ModelSpec spec = Named("llama-2-7b");
   const PlanOptions options;

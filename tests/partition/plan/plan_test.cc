@@ -322,6 +322,25 @@ TEST(MakePlanTest, SaysWhenNoSingleChangeWouldDo) {
                        HasSubstr("No single change of options would do")));
 }
 
+TEST(MakePlanTest, CountsMessagesInTheTypeInWhichTheyTravel) {
+  const auto communication = [](int tp, int pp, DType dtype) {
+    const auto plan = MakePlan(Named("llama-2-7b"), Devices(tp * pp, 64 * kGiB),
+                               {.tp = tp,
+                                .pp = pp,
+                                .activation_dtype = dtype,
+                                .max_rows_per_step = 100});
+    return plan.ok() ? plan->ranks[0].memory.communication : -1;
+  };
+  const int64_t whole = 100 * 4096 * 4;
+  const int64_t half = whole / 2;
+  EXPECT_EQ(communication(1, 1, DType::kFloat32), 0);
+  EXPECT_EQ(communication(1, 1, DType::kBFloat16), 0);
+  EXPECT_EQ(communication(2, 1, DType::kFloat32), 2 * whole);
+  EXPECT_EQ(communication(2, 1, DType::kBFloat16), 3 * half);
+  EXPECT_EQ(communication(4, 2, DType::kFloat32), 5 * whole);
+  EXPECT_EQ(communication(4, 2, DType::kBFloat16), 7 * half);
+}
+
 TEST(MakePlanTest, MoreRanksNeedNoMoreMemoryEach) {
   const ModelSpec spec = Named("llama-2-70b");
   int64_t last = std::numeric_limits<int64_t>::max();
@@ -349,6 +368,8 @@ TEST(MakePlanTest, RefusesWhatIsOutOfRange) {
       {{.pp = 0}, "pp=0"},
       {{.tp = 33}, "tp=33 heads=32"},
       {{.tp = 4, .pp = 2}, "devices=4 needed=8"},
+      {{.activation_dtype = DType::kFloat16},
+       "activation_dtype must be float32 or bfloat16, is float16"},
       {{.max_model_len = 4097}, "max_model_len must be 1 to 4096"},
       {{.max_model_len = -1}, "max_model_len"},
       {{.max_sequences = 0}, "max_sequences"},

@@ -24,6 +24,7 @@ struct Settings {
   int tp = 2;
   int rounds = 2000;
   int work_us = 0;  // of computing before each round
+  std::string activation_dtype = "float32";
   std::vector<int64_t> sizes = {1 << 10,   16 << 10, 64 << 10, 128 << 10,
                                 256 << 10, 1 << 20,  8 << 20};
 };
@@ -64,6 +65,8 @@ absl::Status RunBenchmark(const Settings& settings) {
   }
   const int first = world->rank() / settings.tp * settings.tp;
   GroupOptions options{.name = absl::StrCat("tp", first / settings.tp)};
+  CARAVAN_ASSIGN_OR_RETURN(options.wire_dtype,
+                           ParseDType(settings.activation_dtype));
   for (int i = 0; i < settings.tp; ++i)
     options.world_ranks.push_back(first + i);
   CARAVAN_ASSIGN_OR_RETURN(auto group, world->CreateGroup(options));
@@ -95,7 +98,10 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", settings.rounds, "Rounds of small messages");
   app.add_option("--work-us", settings.work_us,
                  "Microseconds of computing before each round");
-  app.add_option("--bytes", settings.sizes, "Message sizes");
+  app.add_option("--bytes", settings.sizes,
+                 "Message sizes, in float32: half of them travel in bfloat16");
+  app.add_option("--activation-dtype", settings.activation_dtype,
+                 "float32 or bfloat16: in what values travel");
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = caravan::worker::RunBenchmark(settings);
   if (status.ok()) return 0;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "base/tensor.h"
@@ -40,6 +41,15 @@ absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(
                             .timeout = timeout});
 }
 
+absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(
+    worker::World& world, absl::string_view name, DType wire) {
+  std::vector<int> ranks(world.size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return world.CreateGroup({.name = std::string(name),
+                            .world_ranks = std::move(ranks),
+                            .wire_dtype = wire});
+}
+
 absl::Status Barrier(worker::Communicator& group) {
   const std::byte mine{};
   std::vector<std::byte> all(group.size());
@@ -58,13 +68,22 @@ std::vector<float> AddendsOfRank(int rank, size_t count) {
   return values;
 }
 
-std::vector<float> SumOfRanks(const std::vector<int>& ranks, size_t count) {
-  std::vector<float> sum = AddendsOfRank(ranks.front(), count);
+std::vector<float> InWire(std::vector<float> values, DType wire) {
+  if (wire == DType::kFloat32) return values;
+  for (float& value : values) value = BFloat16ToFloat(FloatToBFloat16(value));
+  return values;
+}
+
+std::vector<float> SumOfRanks(const std::vector<int>& ranks, size_t count,
+                              DType wire) {
+  if (ranks.size() == 1) wire = DType::kFloat32;  // nothing travels
+  std::vector<float> sum = InWire(AddendsOfRank(ranks.front(), count), wire);
   for (size_t i = 1; i < ranks.size(); ++i) {
-    const std::vector<float> addends = AddendsOfRank(ranks[i], count);
+    const std::vector<float> addends =
+        InWire(AddendsOfRank(ranks[i], count), wire);
     for (size_t k = 0; k < count; ++k) sum[k] += addends[k];
   }
-  return sum;
+  return InWire(std::move(sum), wire);
 }
 
 absl::Status ExpectSameBits(absl::Span<const float> got,

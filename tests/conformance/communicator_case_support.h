@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/dtype.h"
 #include "worker/comm/communicator.h"
 
 namespace caravan::testing {
@@ -37,6 +38,10 @@ absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(
     worker::World& world, absl::string_view name,
     absl::Duration timeout = absl::Seconds(60));
 
+// A group of all ranks between which float32 travels in `wire`.
+absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(
+    worker::World& world, absl::string_view name, DType wire);
+
 // Returns when all ranks have come.
 absl::Status Barrier(worker::Communicator& group);
 
@@ -44,8 +49,13 @@ absl::Status Barrier(worker::Communicator& group);
 // different magnitudes and signs, so that the order of a sum shows in its bits.
 std::vector<float> AddendsOfRank(int rank, size_t count);
 
-// The sum in order of ranks, added one by one.
-std::vector<float> SumOfRanks(const std::vector<int>& ranks, size_t count);
+// The values as they are once they have travelled in `wire`.
+std::vector<float> InWire(std::vector<float> values, DType wire);
+
+// The sum in order of ranks, added one by one, as a group of several ranks must
+// give it when float32 travels in `wire`.
+std::vector<float> SumOfRanks(const std::vector<int>& ranks, size_t count,
+                              DType wire);
 
 // Equal bits; an error names the first difference.
 absl::Status ExpectSameBits(absl::Span<const float> got,

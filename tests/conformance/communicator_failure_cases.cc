@@ -118,7 +118,27 @@ absl::Status BadGroupsAreRefused(World& world) {
                                         absl::StatusCode::kInvalidArgument,
                                         {options.text, "group=bad"}));
   }
-  return absl::OkStatus();
+  const auto no_wire = world.CreateGroup(
+      {.name = "bad", .world_ranks = {mine}, .wire_dtype = DType::kFloat16});
+  return ExpectError(no_wire.status(), absl::StatusCode::kInvalidArgument,
+                     {"float16", "group=bad"});
+}
+
+// When the group is made or, where that never blocks, at its first call.
+absl::Status DifferentWireTypesAreAnError(World& world) {
+  GroupOptions options{.name = "wires", .timeout = absl::Milliseconds(500)};
+  for (int rank = 0; rank < world.size(); ++rank) {
+    options.world_ranks.push_back(rank);
+  }
+  if (world.rank() == 0) options.wire_dtype = DType::kBFloat16;
+  const auto group = world.CreateGroup(options);
+  if (!group.ok()) {
+    return ExpectError(group.status(), absl::StatusCode::kFailedPrecondition,
+                       {"different groups", "group=wires", "wire="});
+  }
+  std::vector<float> values(4);
+  return ExpectError(ReduceFloats(**group, values),
+                     absl::StatusCode::kDeadlineExceeded, {"group=wires"});
 }
 
 // Whoever gets a message of a wrong size says so; the others then wait for it
@@ -272,6 +292,7 @@ absl::Status AbortRefusesLaterCalls(World& world) {
 constexpr CommunicatorCase kCases[] = {
     {"MisuseIsRefused", 2, MisuseIsRefused},
     {"BadGroupsAreRefused", 2, BadGroupsAreRefused},
+    {"DifferentWireTypesAreAnError", 2, DifferentWireTypesAreAnError},
     {"DifferentCountsAreAnError", 2, DifferentCountsAreAnError},
     {"AMessageOfAnotherSizeIsAnError", 2, AMessageOfAnotherSizeIsAnError},
     {"WaitsEndAtTheDeadline", 2, WaitsEndAtTheDeadline},

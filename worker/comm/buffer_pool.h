@@ -21,7 +21,6 @@ class MessageBuffer final {
   absl::Span<const std::byte> span() const {
     return {data_, static_cast<size_t>(bytes_)};
   }
-  const float* floats() const { return reinterpret_cast<const float*>(data_); }
 
  private:
   std::byte* data_;

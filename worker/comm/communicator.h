@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/dtype.h"
 #include "base/tensor.h"
 
 namespace caravan::worker {
@@ -36,6 +37,11 @@ inline constexpr size_t kMaxMessageBytes = std::numeric_limits<int>::max();
 //
 // AllReduceSum adds in float32, in order of ranks, whatever the count: its bits
 // depend on nothing but the addends. All ranks get the same bits.
+//
+// In a group whose wire type is kBFloat16, float32 tensors travel as bfloat16,
+// rounded to nearest even: every addend, the rank's own too, and the sum, so
+// that all ranks still get the same bits at every count; and what SendTensor
+// sends. A group of one sends nothing and rounds nothing.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -91,9 +97,15 @@ struct GroupOptions {
   std::string name;              // "tp0", "pp1": in error messages
   std::vector<int> world_ranks;  // members in group order; mine is among them
   absl::Duration timeout = absl::Seconds(30);  // of one call
-  // The most values of one AllReduceSum, for communicators that need memory for
-  // it: reserved at once, so that no call allocates. More still work.
+  // In which float32 tensors travel: kFloat32 or kBFloat16. Members that do not
+  // agree get an error when the group is made or, where that never blocks, at
+  // its first call.
+  DType wire_dtype = DType::kFloat32;
+  // The most values of one AllReduceSum, and of one SendTensor or RecvTensor,
+  // for communicators that need memory for it: reserved at once, so that no
+  // call allocates. More still work.
   int64_t most_values = 0;
+  int64_t most_sent_values = 0;
   // Called every few milliseconds while a call waits, from the thread that
   // waits: proves that the rank lives (progress page). May be null.
   void (*on_wait)(void* context) = nullptr;

@@ -30,6 +30,11 @@ absl::StatusOr<int> FindGroupRank(const GroupOptions& options, int world_rank,
   if (options.timeout <= absl::ZeroDuration()) {
     return refuse("group timeout must be positive");
   }
+  if (options.wire_dtype != DType::kFloat32 &&
+      options.wire_dtype != DType::kBFloat16) {
+    return refuse(absl::StrCat("activations do not travel in ",
+                               Name(options.wire_dtype)));
+  }
   const auto mine = std::find(members.begin(), members.end(), world_rank);
   if (mine == members.end()) return refuse("rank is no member of the group");
   return static_cast<int>(mine - members.begin());

@@ -15,7 +15,8 @@ namespace {
 // FNV-1a: the same in every process, as abseil's hashes are not.
 uint64_t HashOf(const GroupOptions& options) {
   const std::string text =
-      absl::StrCat(options.name, "|", absl::StrJoin(options.world_ranks, ","));
+      absl::StrCat(options.name, "|", absl::StrJoin(options.world_ranks, ","),
+                   "|", Name(options.wire_dtype));
   uint64_t hash = 14695981039346656037u;
   for (const char c : text) {
     hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
@@ -48,6 +49,7 @@ absl::Status MeetMembers(Transport& transport, absl::Duration timeout) {
       return absl::FailedPreconditionError(
           absl::StrCat("members mean different groups: group=", options.name,
                        " members=", absl::StrJoin(options.world_ranks, ","),
+                       " wire=", Name(options.wire_dtype),
                        " rank=", transport.rank(), " peer=", peers[i]));
     }
   }

@@ -8,9 +8,9 @@
 
 namespace caravan::worker {
 
-// Exchanges a hash of name and members with all members; blocks until they have
-// come. kDeadlineExceeded names who did not, kFailedPrecondition who was told
-// of another group.
+// Exchanges a hash of name, members and wire type with all members; blocks
+// until they have come. kDeadlineExceeded names who did not,
+// kFailedPrecondition who was told of another group.
 absl::Status MeetMembers(Transport& transport, absl::Duration timeout);
 
 }  // namespace caravan::worker

@@ -2,9 +2,11 @@
 #ifndef CARAVAN_WORKER_COMM_MESSAGE_COMMUNICATOR_H_
 #define CARAVAN_WORKER_COMM_MESSAGE_COMMUNICATOR_H_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "worker/comm/communicator.h"
 #include "worker/comm/transport.h"
 
@@ -14,7 +16,7 @@ namespace caravan::worker {
 // adds all of them (one message time). Above it, and for three ranks or more,
 // each rank adds one chunk and sends the sum round (reduce-scatter, all-gather:
 // two message times, 2/size of the bytes). The bits are the same: each element
-// is added in order of ranks either way.
+// is added in order of ranks either way, and in bfloat16 each sum is rounded.
 class MessageCommunicator final : public Communicator {
  public:
   explicit MessageCommunicator(std::unique_ptr<Transport> transport);
@@ -33,13 +35,26 @@ class MessageCommunicator final : public Communicator {
   absl::Status DoSendTensor(const Tensor& tensor, int peer) override;
   absl::Status DoRecvTensor(const Tensor& tensor, int peer) override;
 
-  absl::Status ReduceWhole(const Call& call, absl::Span<float> inout);
-  absl::Status ReduceByChunks(const Call& call, absl::Span<float> inout);
+  // The next message from `peer`, which must have so many bytes.
+  absl::StatusOr<SharedBuffer> Receive(int64_t bytes, int peer);
+  // Whether float32 is rounded to bfloat16 to be sent.
+  bool rounds() const;
+  // `values` as bfloat16, until the next call.
+  absl::Span<uint16_t> Rounded(absl::Span<const float> values);
+  // Values of the type in which they travel: float, or uint16_t for bfloat16.
+  template <typename Value>
+  absl::Status Reduce(absl::Span<Value> inout);
+  template <typename Value>
+  absl::Status ReduceWhole(const Call& call, absl::Span<Value> inout);
+  template <typename Value>
+  absl::Status ReduceByChunks(const Call& call, absl::Span<Value> inout);
   // Receives every other rank's values for `mine` and adds them to it.
-  absl::Status AddPeers(const Call& call, absl::Span<float> mine);
+  template <typename Value>
+  absl::Status AddPeers(const Call& call, absl::Span<Value> mine);
 
   std::unique_ptr<Transport> transport_;
-  std::vector<int> peers_;  // all ranks but this
+  std::vector<int> peers_;         // all ranks but this
+  std::vector<uint16_t> rounded_;  // memory for Rounded
 };
 
 }  // namespace caravan::worker

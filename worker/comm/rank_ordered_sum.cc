@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "worker/comm/bfloat16_values.h"
+
 namespace caravan::worker {
 namespace {
 
@@ -23,6 +25,21 @@ void SumInRankOrder(absl::Span<const float* const> addends,
       for (size_t i = 0; i < count; ++i) sum[i] += addend[begin + i];
     }
     std::memcpy(out.data() + begin, sum, count * sizeof(float));
+  }
+}
+
+void SumInRankOrder(absl::Span<const uint16_t* const> addends,
+                    absl::Span<uint16_t> out) {
+  alignas(64) float sum[kBlock];
+  alignas(64) float values[kBlock];
+  for (size_t begin = 0; begin < out.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, out.size() - begin);
+    WidenBFloat16({addends[0] + begin, count}, {sum, count});
+    for (const uint16_t* const addend : addends.subspan(1)) {
+      WidenBFloat16({addend + begin, count}, {values, count});
+      for (size_t i = 0; i < count; ++i) sum[i] += values[i];
+    }
+    RoundToBFloat16({sum, count}, out.subspan(begin, count));
   }
 }
 

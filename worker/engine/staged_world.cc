@@ -14,7 +14,7 @@ class StagedCommunicator final : public Communicator {
   StagedCommunicator(std::unique_ptr<Communicator> host, Backend& backend,
                      int64_t most_values)
       : host_(std::move(host)), backend_(backend) {
-    memory_.reserve(most_values * sizeof(float));
+    memory_.reserve(static_cast<size_t>(most_values) * sizeof(float));
   }
 
   int rank() const override { return host_->rank(); }
@@ -85,7 +85,8 @@ class StagedWorld final : public World {
     CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host,
                              options_.host_world->CreateGroup(group));
     return std::make_unique<StagedCommunicator>(
-        std::move(host), *options_.backend, group.most_values);
+        std::move(host), *options_.backend,
+        std::max(group.most_values, group.most_sent_values));
   }
 
  private:

@@ -18,6 +18,20 @@ TEST(GroupCheckTest, RankIsThePlaceAmongTheMembers) {
   EXPECT_THAT(FindGroupRank(options, 3, 6), IsOkAndHolds(2));
 }
 
+TEST(GroupCheckTest, RefusesATypeInWhichNothingTravels) {
+  EXPECT_THAT(
+      FindGroupRank(
+          {.name = "bad", .world_ranks = {0}, .wire_dtype = DType::kFloat16}, 0,
+          1),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("float16"), HasSubstr("group=bad"))));
+  EXPECT_THAT(
+      FindGroupRank(
+          {.name = "tp0", .world_ranks = {0}, .wire_dtype = DType::kBFloat16},
+          0, 1),
+      IsOkAndHolds(0));
+}
+
 TEST(GroupCheckTest, RefusesWhatIsNoGroup) {
   const struct {
     std::vector<int> ranks;

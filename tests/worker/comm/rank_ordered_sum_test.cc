@@ -1,7 +1,9 @@
 #include "worker/comm/rank_ordered_sum.h"
 
+#include <cstdint>
 #include <vector>
 
+#include "base/dtype.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -37,6 +39,29 @@ TEST(RankOrderedSumTest, OneAddendIsItsSum) {
   std::vector<float> sum(2);
   SumInRankOrder({addend.data()}, absl::MakeSpan(sum));
   EXPECT_EQ(sum, addend);
+}
+
+uint16_t Bits(float value) { return FloatToBFloat16(value); }
+
+// 256 + 1 + 1 in bfloat16 alone would stay 256: neighbours are two apart.
+TEST(RankOrderedSumTest, BFloat16IsAddedInFloat32AndRoundedOnce) {
+  const std::vector<uint16_t> large = {Bits(256)}, one = {Bits(1)};
+  std::vector<uint16_t> sum(1);
+  SumInRankOrder({large.data(), one.data(), one.data()}, absl::MakeSpan(sum));
+  EXPECT_THAT(sum, ElementsAre(Bits(258)));
+  // Half-way between 256 and 258: to the even one.
+  SumInRankOrder({large.data(), one.data()}, absl::MakeSpan(sum));
+  EXPECT_THAT(sum, ElementsAre(Bits(256)));
+}
+
+TEST(RankOrderedSumTest, BFloat16MayBeReplacedToo) {
+  for (int place = 0; place < 3; ++place) {
+    std::vector<std::vector<uint16_t>> addends(3);
+    for (int i = 0; i < 3; ++i) addends[i].assign(2500, Bits(i + 1));
+    SumInRankOrder({addends[0].data(), addends[1].data(), addends[2].data()},
+                   absl::MakeSpan(addends[place]));
+    EXPECT_THAT(addends[place], Each(Bits(6))) << "place " << place;
+  }
 }
 
 }  // namespace

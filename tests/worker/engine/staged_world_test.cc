@@ -103,6 +103,32 @@ TEST(StagedWorld, CarriesTensorsBetweenDevicesOfTwoKinds) {
   });
 }
 
+// The nearest bfloat16 of 1 + 2^-9 is 1.
+TEST(StagedWorld, WhatTravelsInBFloat16IsRounded) {
+  RunRanks([](Device& device) {
+    Backend& backend = *device.backend;
+    const int rank = device.world->rank();
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const auto group,
+        device.world->CreateGroup({.name = "pp0",
+                                   .world_ranks = {0, 1, 2},
+                                   .wire_dtype = DType::kBFloat16,
+                                   .most_sent_values = 2}));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const Values values,
+                                 Put(backend, {1 + 0x1p-9f, 3}));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const Values got, Put(backend, {0, 0}));
+    if (rank > 0) {
+      CARAVAN_ASSERT_OK(group->RecvTensor(got.tensor, rank - 1));
+      EXPECT_THAT(Get(backend, got.tensor), ElementsAre(1, 3));
+    }
+    if (rank < 2) {
+      CARAVAN_ASSERT_OK(group->SendTensor(values.tensor, rank + 1));
+    }
+    CARAVAN_ASSERT_OK(group->AllReduceSum(values.tensor));
+    EXPECT_THAT(Get(backend, values.tensor), ElementsAre(3, 9));
+  });
+}
+
 TEST(StagedWorld, GroupsOfOneKindAreTheDevices) {
   RunRanks([](Device& device) {
     if (device.world->rank() == 2) return;

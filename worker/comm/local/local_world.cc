@@ -59,9 +59,10 @@ class Mailbox final {
   std::map<Stream, std::deque<SharedBuffer>> messages_;
 };
 
-// Name, members and how many groups with these the rank made before: equal on
-// all members that make their groups in the same order.
-using GroupKey = std::tuple<std::string, std::vector<int>, int>;
+using GroupKind = std::tuple<std::string, std::vector<int>, DType>;
+// Name, members, wire type, and how many groups with these the rank made
+// before: equal on all members that make their groups in the same order.
+using GroupKey = std::pair<GroupKind, int>;
 using MemberKey = std::pair<GroupKey, int>;
 
 // Thread-safe.
@@ -161,18 +162,18 @@ class LocalWorld final : public World {
       const GroupOptions& options) override {
     CARAVAN_ASSIGN_OR_RETURN(const int rank,
                              FindGroupRank(options, rank_, size_));
-    const int earlier = made_[{options.name, options.world_ranks}]++;
+    const GroupKind kind(options.name, options.world_ranks, options.wire_dtype);
+    const int earlier = made_[kind]++;
     return std::make_unique<MessageCommunicator>(
-        std::make_unique<LocalTransport>(
-            state_, GroupKey(options.name, options.world_ranks, earlier), rank,
-            options));
+        std::make_unique<LocalTransport>(state_, GroupKey(kind, earlier), rank,
+                                         options));
   }
 
  private:
   const std::shared_ptr<SharedState> state_;
   const int rank_;
   const int size_;
-  std::map<std::pair<std::string, std::vector<int>>, int> made_;
+  std::map<GroupKind, int> made_;
 };
 
 }  // namespace

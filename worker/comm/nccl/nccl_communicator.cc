@@ -20,10 +20,10 @@ namespace {
 using cuda::CudaStatus;
 
 constexpr DeviceOperation kAllReduce = {"all-reduce"};
-// From so many values on, three ranks or more add by chunks: 256 KiB, which a
-// PCIe link of today carries in the time that one more message takes. Not yet
-// measured on GPUs.
-constexpr int64_t kChunkThreshold = int64_t{64} << 10;
+// From so many bytes on, three ranks or more add by chunks: a PCIe link of
+// today carries them in the time that one more message takes. Not yet measured
+// on GPUs.
+constexpr int64_t kChunkThresholdBytes = int64_t{256} << 10;
 // What a peer that is gone has sent may still be on its way; and NCCL may know
 // of the loss before TCP says of whom.
 constexpr absl::Duration kGrace = absl::Milliseconds(200);
@@ -34,11 +34,30 @@ int64_t ChunkSize(int64_t count, int size) {
   return RoundUp(CeilDivide(count, size), 16);
 }
 // The part of `values` that `rank` adds; perhaps empty.
-absl::Span<float> ChunkOf(absl::Span<float> values, int rank, int size) {
+template <typename Value>
+absl::Span<Value> ChunkOf(absl::Span<Value> values, int rank, int size) {
   const int64_t count = static_cast<int64_t>(values.size());
   const int64_t chunk = ChunkSize(count, size);
   const int64_t begin = std::min(count, rank * chunk);
   return values.subspan(begin, std::min(chunk, count - begin));
+}
+
+template <typename Value>
+constexpr ncclDataType_t kNcclType = ncclFloat32;
+template <>
+constexpr ncclDataType_t kNcclType<__nv_bfloat16> = ncclBfloat16;
+
+template <typename Value, typename Sum>
+absl::Status SumInRankOrder(const DeviceSumArguments<Value, Sum>& arguments,
+                            cudaStream_t stream) {
+  return CudaStatus(SumInRankOrderOnDevice(arguments, stream),
+                    "SumInRankOrder");
+}
+
+template <typename From, typename To>
+absl::Status Convert(const From* from, To* to, int64_t count,
+                     cudaStream_t stream) {
+  return CudaStatus(ConvertOnDevice(from, to, count, stream), "Convert");
 }
 
 // Calls made as one; ncclGroupEnd tells of all that was deferred.
@@ -62,10 +81,10 @@ class NcclGroup final {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<NcclCommunicator>> NcclCommunicator::Create(
-    Parts parts, int64_t most_values) {
+    Parts parts) {
   std::unique_ptr<NcclCommunicator> communicator(
       new NcclCommunicator(std::move(parts)));
-  CARAVAN_RETURN_IF_ERROR(communicator->Start(most_values));
+  CARAVAN_RETURN_IF_ERROR(communicator->Start());
   return communicator;
 }
 
@@ -75,7 +94,7 @@ NcclCommunicator::NcclCommunicator(Parts parts) : parts_(std::move(parts)) {
   }
 }
 
-absl::Status NcclCommunicator::Start(int64_t most_values) {
+absl::Status NcclCommunicator::Start() {
   std::string mine;
   if (rank() == 0) {
     CARAVAN_ASSIGN_OR_RETURN(mine, NewNcclUniqueId());
@@ -92,7 +111,10 @@ absl::Status NcclCommunicator::Start(int64_t most_values) {
                             .rank = rank(),
                             .size = size()},
                            waiter(), parts_.join_timeout));
-  return Reserve(most_values);
+  const GroupOptions& options = waiter().options();
+  CARAVAN_RETURN_IF_ERROR(ReserveForSum(options.most_values));
+  return rounds() ? Reserve(rounded_, options.most_sent_values * ValueBytes())
+                  : absl::OkStatus();
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -129,17 +151,36 @@ absl::Status NcclCommunicator::Run(const DeviceOperation& operation,
   return status;
 }
 
-int64_t NcclCommunicator::ScratchValues(int64_t count) const {
-  if (size() < 3 || count < kChunkThreshold) return size() * count;
-  return std::max(size() * kChunkThreshold, size() * ChunkSize(count, size()));
+bool NcclCommunicator::rounds() const {
+  return waiter().options().wire_dtype == DType::kBFloat16;
 }
 
-absl::Status NcclCommunicator::Reserve(int64_t count) {
-  const int64_t bytes =
-      ScratchValues(count) * static_cast<int64_t>(sizeof(float));
-  if (bytes <= gathered_.bytes()) return absl::OkStatus();
+int64_t NcclCommunicator::ValueBytes() const {
+  return ByteSize(waiter().options().wire_dtype);
+}
+
+bool NcclCommunicator::AddsByChunks(int64_t count) const {
+  return size() >= 3 && count * ValueBytes() >= kChunkThresholdBytes;
+}
+
+absl::Status NcclCommunicator::ReserveForSum(int64_t count) {
+  if (!AddsByChunks(count)) {
+    return Reserve(gathered_, size() * count * ValueBytes());
+  }
+  if (rounds()) {
+    CARAVAN_RETURN_IF_ERROR(Reserve(rounded_, count * ValueBytes()));
+  }
+  // Enough for smaller sums as well.
+  return Reserve(gathered_,
+                 size() * std::max(kChunkThresholdBytes,
+                                   ChunkSize(count, size()) * ValueBytes()));
+}
+
+absl::Status NcclCommunicator::Reserve(cuda::DeviceMemory& memory,
+                                       int64_t bytes) {
+  if (bytes <= memory.bytes()) return absl::OkStatus();
   CARAVAN_RETURN_IF_ERROR(parts_.context->Wait());
-  CARAVAN_ASSIGN_OR_RETURN(gathered_, cuda::DeviceMemory::Create(bytes));
+  CARAVAN_ASSIGN_OR_RETURN(memory, cuda::DeviceMemory::Create(bytes));
   return absl::OkStatus();
 }
 
@@ -147,70 +188,83 @@ absl::Status NcclCommunicator::DoAllReduceSum(absl::Span<float> inout) {
   CARAVAN_RETURN_IF_ERROR(CheckUsable());
   if (inout.empty()) return absl::OkStatus();
   const int64_t count = static_cast<int64_t>(inout.size());
-  CARAVAN_RETURN_IF_ERROR(Reserve(count));
+  CARAVAN_RETURN_IF_ERROR(ReserveForSum(count));
   ++num_begun_;
-  return size() >= 3 && count >= kChunkThreshold ? ReduceByChunks(inout)
-                                                 : ReduceWhole(inout);
+  const bool by_chunks = AddsByChunks(count);
+  if (!rounds()) {
+    return by_chunks ? ReduceByChunks(inout) : ReduceWhole(inout.data(), inout);
+  }
+  // At once: in its place among what is gathered.
+  auto* const rounded = by_chunks
+                            ? rounded_.As<__nv_bfloat16>()
+                            : gathered_.As<__nv_bfloat16>() + rank() * count;
+  const cudaStream_t stream = parts_.context->stream();
+  CARAVAN_RETURN_IF_ERROR(Convert(inout.data(), rounded, count, stream));
+  if (!by_chunks) return ReduceWhole(rounded, inout);
+  CARAVAN_RETURN_IF_ERROR(
+      ReduceByChunks(absl::MakeSpan(rounded, inout.size())));
+  return Convert(rounded, inout.data(), count, stream);
 }
 
-absl::Status NcclCommunicator::ReduceWhole(absl::Span<float> inout) {
+template <typename Value>
+absl::Status NcclCommunicator::ReduceWhole(const Value* mine,
+                                           absl::Span<float> inout) {
   const cudaStream_t stream = parts_.context->stream();
   CARAVAN_RETURN_IF_ERROR(Run(kAllReduce, [&](ncclComm* communicator) {
-    return ncclAllGather(inout.data(), gathered_.data(), inout.size(),
-                         ncclFloat32, communicator, stream);
+    return ncclAllGather(mine, gathered_.data(), inout.size(), kNcclType<Value>,
+                         communicator, stream);
   }));
-  return CudaStatus(
-      SumInRankOrderOnDevice({.addends = gathered_.As<float>(),
-                              .stride = static_cast<int64_t>(inout.size()),
-                              .num_addends = size(),
-                              .own = inout.data(),
-                              .own_rank = rank(),
-                              .out = inout.data(),
-                              .count = static_cast<int64_t>(inout.size())},
-                             stream),
-      "SumInRankOrder");
+  return SumInRankOrder<Value, float>(
+      {.addends = gathered_.As<Value>(),
+       .stride = static_cast<int64_t>(inout.size()),
+       .num_addends = size(),
+       .own = mine,
+       .own_rank = rank(),
+       .out = inout.data(),
+       .count = static_cast<int64_t>(inout.size())},
+      stream);
 }
 
-absl::Status NcclCommunicator::ReduceByChunks(absl::Span<float> inout) {
+template <typename Value>
+absl::Status NcclCommunicator::ReduceByChunks(absl::Span<Value> inout) {
   const cudaStream_t stream = parts_.context->stream();
-  const absl::Span<float> mine = ChunkOf(inout, rank(), size());
+  const absl::Span<Value> mine = ChunkOf(inout, rank(), size());
   const int64_t stride = ChunkSize(static_cast<int64_t>(inout.size()), size());
   CARAVAN_RETURN_IF_ERROR(Run(kAllReduce, [&](ncclComm* communicator) {
     NcclGroup group;
     for (const int peer : peers_) {
-      const absl::Span<float> theirs = ChunkOf(inout, peer, size());
+      const absl::Span<Value> theirs = ChunkOf(inout, peer, size());
       if (!theirs.empty()) {
-        group.Note(ncclSend(theirs.data(), theirs.size(), ncclFloat32, peer,
-                            communicator, stream));
+        group.Note(ncclSend(theirs.data(), theirs.size(), kNcclType<Value>,
+                            peer, communicator, stream));
       }
       if (!mine.empty()) {
-        group.Note(ncclRecv(gathered_.As<float>() + peer * stride, mine.size(),
-                            ncclFloat32, peer, communicator, stream));
+        group.Note(ncclRecv(gathered_.As<Value>() + peer * stride, mine.size(),
+                            kNcclType<Value>, peer, communicator, stream));
       }
     }
     return group.End();
   }));
-  CARAVAN_RETURN_IF_ERROR(CudaStatus(
-      SumInRankOrderOnDevice({.addends = gathered_.As<float>(),
-                              .stride = stride,
-                              .num_addends = size(),
-                              .own = mine.data(),
-                              .own_rank = rank(),
-                              .out = mine.data(),
-                              .count = static_cast<int64_t>(mine.size())},
-                             stream),
-      "SumInRankOrder"));
+  CARAVAN_RETURN_IF_ERROR((
+      SumInRankOrder<Value, Value>({.addends = gathered_.As<Value>(),
+                                    .stride = stride,
+                                    .num_addends = size(),
+                                    .own = mine.data(),
+                                    .own_rank = rank(),
+                                    .out = mine.data(),
+                                    .count = static_cast<int64_t>(mine.size())},
+                                   stream)));
   return Run(kAllReduce, [&](ncclComm* communicator) {
     NcclGroup group;
     for (const int peer : peers_) {
-      const absl::Span<float> theirs = ChunkOf(inout, peer, size());
+      const absl::Span<Value> theirs = ChunkOf(inout, peer, size());
       if (!mine.empty()) {
-        group.Note(ncclSend(mine.data(), mine.size(), ncclFloat32, peer,
+        group.Note(ncclSend(mine.data(), mine.size(), kNcclType<Value>, peer,
                             communicator, stream));
       }
       if (!theirs.empty()) {
-        group.Note(ncclRecv(theirs.data(), theirs.size(), ncclFloat32, peer,
-                            communicator, stream));
+        group.Note(ncclRecv(theirs.data(), theirs.size(), kNcclType<Value>,
+                            peer, communicator, stream));
       }
     }
     return group.End();
@@ -234,22 +288,42 @@ absl::Status NcclCommunicator::DoRecv(absl::Span<std::byte> out, int peer) {
   return parts_.host->Recv(out, peer);
 }
 
+absl::StatusOr<Tensor> NcclCommunicator::InWireType(const Tensor& tensor) {
+  if (!rounds() || tensor.dtype != DType::kFloat32) return tensor;
+  Tensor rounded = tensor;
+  rounded.dtype = DType::kBFloat16;
+  CARAVAN_RETURN_IF_ERROR(Reserve(rounded_, rounded.bytes()));
+  rounded.data = rounded_.data();
+  return rounded;
+}
+
 absl::Status NcclCommunicator::DoSendTensor(const Tensor& tensor, int peer) {
   CARAVAN_RETURN_IF_ERROR(CheckUsable());
   if (tensor.count() == 0) return absl::OkStatus();
+  const cudaStream_t stream = parts_.context->stream();
+  CARAVAN_ASSIGN_OR_RETURN(const Tensor sent, InWireType(tensor));
+  if (sent.dtype != tensor.dtype) {
+    CARAVAN_RETURN_IF_ERROR(Convert(
+        tensor.floats(), rounded_.As<__nv_bfloat16>(), tensor.count(), stream));
+  }
   return Run({"send", peer}, [&](ncclComm* communicator) {
-    return ncclSend(tensor.data, tensor.bytes(), ncclUint8, peer, communicator,
-                    parts_.context->stream());
+    return ncclSend(sent.data, sent.bytes(), ncclUint8, peer, communicator,
+                    stream);
   });
 }
 
 absl::Status NcclCommunicator::DoRecvTensor(const Tensor& tensor, int peer) {
   CARAVAN_RETURN_IF_ERROR(CheckUsable());
   if (tensor.count() == 0) return absl::OkStatus();
-  return Run({"receive", peer}, [&](ncclComm* communicator) {
-    return ncclRecv(tensor.data, tensor.bytes(), ncclUint8, peer, communicator,
-                    parts_.context->stream());
-  });
+  const cudaStream_t stream = parts_.context->stream();
+  CARAVAN_ASSIGN_OR_RETURN(const Tensor sent, InWireType(tensor));
+  CARAVAN_RETURN_IF_ERROR(Run({"receive", peer}, [&](ncclComm* communicator) {
+    return ncclRecv(sent.data, sent.bytes(), ncclUint8, peer, communicator,
+                    stream);
+  }));
+  if (sent.dtype == tensor.dtype) return absl::OkStatus();
+  return Convert(rounded_.As<__nv_bfloat16>(), tensor.floats(), tensor.count(),
+                 stream);
 }
 
 absl::Status NcclCommunicator::OnWait(const DeviceOperation& operation,

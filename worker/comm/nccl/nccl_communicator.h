@@ -30,7 +30,8 @@ namespace caravan::worker {
 //
 // NCCL adds in an order of its own, so sums are ours: the ranks' addends are
 // gathered and added in order of ranks, at once or, from three ranks and a size
-// on, by chunks, as MessageCommunicator does.
+// on, by chunks, as MessageCommunicator does. What travels in bfloat16 is
+// rounded and widened by kernels in the same stream.
 //
 // A rank whose wait has timed out asks the others how far they are: it names
 // those who do not answer within a second, or else those who are behind.
@@ -44,8 +45,7 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
     absl::Duration join_timeout;
   };
   // All members call it. Blocks until they have come.
-  static absl::StatusOr<std::unique_ptr<NcclCommunicator>> Create(
-      Parts parts, int64_t most_values);
+  static absl::StatusOr<std::unique_ptr<NcclCommunicator>> Create(Parts parts);
   ~NcclCommunicator() override;
 
   int rank() const override { return parts_.host->rank(); }
@@ -54,7 +54,7 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
 
  private:
   explicit NcclCommunicator(Parts parts);
-  absl::Status Start(int64_t most_values);
+  absl::Status Start();
 
   absl::Status DoAllReduceSum(absl::Span<float> inout) override;
   absl::Status DoAllGather(absl::Span<const std::byte> mine,
@@ -70,11 +70,21 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
   absl::Status CheckUsable() const;
   absl::Status Run(const DeviceOperation& operation,
                    absl::FunctionRef<int(ncclComm*)> call);
+  // Whether float32 is rounded to bfloat16 to be sent.
+  bool rounds() const;
+  // Of one value that is sent.
+  int64_t ValueBytes() const;
+  bool AddsByChunks(int64_t count) const;
   // What the device must have for sums of so many values.
-  int64_t ScratchValues(int64_t count) const;
-  absl::Status Reserve(int64_t count);
-  absl::Status ReduceWhole(absl::Span<float> inout);
-  absl::Status ReduceByChunks(absl::Span<float> inout);
+  absl::Status ReserveForSum(int64_t count);
+  absl::Status Reserve(cuda::DeviceMemory& memory, int64_t bytes);
+  // `mine` are the values of `inout` in the type in which they travel.
+  template <typename Value>
+  absl::Status ReduceWhole(const Value* mine, absl::Span<float> inout);
+  template <typename Value>
+  absl::Status ReduceByChunks(absl::Span<Value> inout);
+  // The memory in which `tensor` travels: its own, or bfloat16 in rounded_.
+  absl::StatusOr<Tensor> InWireType(const Tensor& tensor);
 
   // NCCL says that a peer is lost; TCP says which, now or in a moment.
   absl::Status NameLostPeer(const DeviceOperation& operation,
@@ -93,6 +103,7 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
   std::vector<int> peers_;  // all ranks but this
   std::unique_ptr<NcclConnection> connection_;
   cuda::DeviceMemory gathered_;
+  cuda::DeviceMemory rounded_;
   uint64_t num_begun_ = 0;  // of the operations of all ranks
   absl::Status failure_;
   absl::Time lost_since_ = absl::InfiniteFuture();

@@ -29,7 +29,7 @@ class NcclWorld final : public World {
     CARAVAN_ASSIGN_OR_RETURN(parts.host, host_->CreateGroup(options));
     if (parts.host->size() == 1) return std::move(parts.host);
     CARAVAN_ASSIGN_OR_RETURN(parts.transport, host_->CreateTransport(options));
-    return NcclCommunicator::Create(std::move(parts), options.most_values);
+    return NcclCommunicator::Create(std::move(parts));
   }
 
  private:

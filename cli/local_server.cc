@@ -204,6 +204,8 @@ absl::Status LocalServer::Impl::OpenModel() {
                            partition::ParseQuantization(options_.quantization));
   CARAVAN_RETURN_IF_ERROR(
       partition::CheckQuantization(planner_.spec, planner_.plan.quantization));
+  CARAVAN_ASSIGN_OR_RETURN(planner_.plan.activation_dtype,
+                           ParseDType(options_.activation_dtype));
   planner_.device = options_.device;
   planner_.threads_per_rank = options_.cpu_threads;
   CARAVAN_ASSIGN_OR_RETURN(planner_.kv_cache_bytes_per_node,

@@ -165,6 +165,12 @@ void AddLayoutOptions(CLI::App& command, PlanCommandOptions& options) {
                   "the other, as 24GiB,16GiB (default: this machine's, shared "
                   "by all ranks; needed with --device cuda)")
       ->type_name("SIZE[,SIZE...]");
+  command
+      .add_option("--activation-dtype", options.activation_dtype,
+                  "In what activations travel between ranks: float32, or "
+                  "bfloat16, which halves messages and their buffers")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
 }
 
 void AddModelOptions(CLI::App& command, PlanCommandOptions& options) {
@@ -229,6 +235,8 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
   CARAVAN_ASSIGN_OR_RETURN(plan_options.weight_dtype, FindDType(options, spec));
   CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
                            partition::ParseQuantization(options.quantization));
+  CARAVAN_ASSIGN_OR_RETURN(plan_options.activation_dtype,
+                           ParseDType(options.activation_dtype));
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
   CARAVAN_ASSIGN_OR_RETURN(const std::vector<partition::DeviceKind> kinds,
                            FindKinds(options));

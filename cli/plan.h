@@ -21,7 +21,8 @@ struct PlanCommandOptions {
   // Of all devices alike, or of each, as "24GiB,16GiB"; empty: this machine's,
   // shared by the ranks.
   std::string device_memory;
-  int64_t max_model_len = 0;  // 0: the model's
+  std::string activation_dtype = "float32";  // between ranks; or "bfloat16"
+  int64_t max_model_len = 0;                 // 0: the model's
   int64_t max_sequences = 256;
   int64_t max_rows_per_step = 512;
   double memory_utilization = 0.9;

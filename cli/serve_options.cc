@@ -38,6 +38,12 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
                 .message());
       })
       ->capture_default_str();
+  app.add_option("--activation-dtype", options.activation_dtype,
+                 "In what activations travel between engines: float32, or "
+                 "bfloat16, which halves what the network carries and rounds "
+                 "it (sums stay float32); for networks that bound the speed")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   app.add_option("--cpu-threads", options.cpu_threads,
                  "Threads of each engine (default: its share of the cores)")
       ->check(CLI::Range(0, 1024));

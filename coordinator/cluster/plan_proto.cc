@@ -24,6 +24,7 @@ v1::EnginePlan ToProto(const partition::Plan& plan,
   proto.set_max_rows_per_step(plan.options.max_rows_per_step);
   proto.set_max_sequences(plan.options.max_sequences);
   proto.set_weight_dtype(std::string(Name(plan.options.weight_dtype)));
+  proto.set_activation_dtype(std::string(Name(plan.options.activation_dtype)));
   proto.set_quantization(std::string(Name(plan.options.quantization)));
   for (const partition::RankPlan& rank : plan.ranks) {
     v1::RankPlan* out = proto.add_ranks();

@@ -80,6 +80,7 @@ Json ReplicaJson(const ClusterView& view) {
           {"pp", view.plan.pp()},
           {"weight_dtype", view.plan.weight_dtype()},
           {"quantization", view.plan.quantization()},
+          {"activation_dtype", view.plan.activation_dtype()},
           {"max_model_len", view.plan.max_model_len()},
           {"last_failure", view.last_cause},
           {"ranks", std::move(ranks)}};

@@ -13,6 +13,7 @@ using ::caravan::testing::IsOkAndHolds;
 using ::caravan::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(PlanReportTest, PlansModelsByName) {
   EXPECT_THAT(
@@ -30,6 +31,22 @@ TEST(PlanReportTest, TakesFewerLayers) {
   EXPECT_THAT(PlanReport({.model = "llama-2-70b", .hf_overrides = "x"}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("--hf-overrides")));
+}
+
+TEST(PlanReportTest, SaysInWhatActivationsTravel) {
+  PlanCommandOptions options{
+      .model = "llama-2-7b", .tp = 2, .device_memory = "24GiB"};
+  // Two messages of 512 rows of 4096; in bfloat16 also where they are rounded.
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(AllOf(HasSubstr("activations sent in float32"),
+                                 HasSubstr("16.0 MiB"))));
+  options.activation_dtype = "bfloat16";
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(AllOf(HasSubstr("activations sent in bfloat16"),
+                                 HasSubstr("12.0 MiB"))));
+  options.tp = 1;
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(Not(HasSubstr("activations sent"))));
 }
 
 TEST(PlanReportTest, SaysWhatWouldFit) {
@@ -130,6 +147,10 @@ TEST(PlanReportTest, RefusesByName) {
   EXPECT_THAT(PlanReport(options),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("int3")));
   options = good;
+  options.activation_dtype = "float16";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("activation_dtype")));
+  options = good;
   options.quantization = "int3";
   EXPECT_THAT(PlanReport(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
@@ -154,11 +175,14 @@ TEST(PlanCommandTest, TakesItsFlags) {
       "plan no-such-model --tp 2 --pipeline-parallel-size 2 "
       "--device cuda --device-memory 1GiB,2GiB --max-model-len 64 "
       "--max-num-seqs 4 "
-      "--dtype float32 --quantization q8 --load-format dummy");
+      "--dtype float32 --quantization q8 --load-format dummy "
+      "--activation-dtype bfloat16");
   EXPECT_EQ(exit_code, 1);
   EXPECT_THROW(app.parse("plan"), CLI::RequiredError);
   EXPECT_THROW(app.parse("plan m --load-format x"), CLI::ValidationError);
   EXPECT_THROW(app.parse("plan m --device simulated"), CLI::ValidationError);
+  EXPECT_THROW(app.parse("plan m --activation-dtype float16"),
+               CLI::ValidationError);
 }
 
 }  // namespace

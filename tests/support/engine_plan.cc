@@ -36,6 +36,7 @@ absl::StatusOr<v1::EnginePlan> MakeEnginePlan(
   plan.set_max_sequences(64);
   plan.set_weight_dtype(options.weight_dtype);
   plan.set_quantization(options.quantization);
+  plan.set_activation_dtype(options.activation_dtype);
   plan.set_step_timeout_ms(30000);
   for (int stage = 0; stage < options.pp; ++stage) {
     for (int tp_rank = 0; tp_rank < options.tp; ++tp_rank) {

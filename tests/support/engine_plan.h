@@ -24,6 +24,7 @@ struct EnginePlanOptions {
   int num_threads = 1;
   std::string weight_dtype = "auto";
   std::string quantization = "auto";
+  std::string activation_dtype = "float32";
 };
 
 absl::StatusOr<v1::EnginePlan> MakeEnginePlan(const partition::ModelSpec& spec,

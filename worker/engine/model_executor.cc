@@ -39,20 +39,21 @@ absl::Status ModelExecutor::Initialize() {
   const int tp = options_.plan->tp();
   std::vector<int> stage_ranks;
   for (int i = 0; i < tp; ++i) stage_ranks.push_back(stage_ * tp + i);
-  CARAVAN_ASSIGN_OR_RETURN(
-      tensor_group_,
-      CreateGroup(absl::StrCat("tp", stage_), stage_ranks,
-                  /*most_values=*/options_.plan->max_rows_per_step() *
-                      options_.source->spec().hidden_size));
+  const int64_t most_values =
+      options_.plan->max_rows_per_step() * options_.source->spec().hidden_size;
+  CARAVAN_ASSIGN_OR_RETURN(tensor_group_,
+                           CreateGroup({.name = absl::StrCat("tp", stage_),
+                                        .world_ranks = stage_ranks,
+                                        .most_values = most_values}));
   std::vector<int> pipeline_ranks;
   for (int i = 0; i < num_stages_; ++i) {
     pipeline_ranks.push_back(i * tp + rank_plan_.tp_rank());
   }
   CARAVAN_ASSIGN_OR_RETURN(
       pipeline_group_,
-      // Adds nothing up.
-      CreateGroup(absl::StrCat("pp", rank_plan_.tp_rank()), pipeline_ranks,
-                  /*most_values=*/0));
+      CreateGroup({.name = absl::StrCat("pp", rank_plan_.tp_rank()),
+                   .world_ranks = pipeline_ranks,
+                   .most_sent_values = most_values}));
 
   SetPhase(EnginePhase::kLoading);
   CARAVAN_ASSIGN_OR_RETURN(decoder_,
@@ -76,12 +77,10 @@ absl::Status ModelExecutor::Initialize() {
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> ModelExecutor::CreateGroup(
-    std::string name, std::vector<int> world_ranks, int64_t most_values) {
-  GroupOptions group{
-      .name = std::move(name),
-      .world_ranks = std::move(world_ranks),
-      .timeout = absl::Milliseconds(options_.plan->step_timeout_ms()),
-      .most_values = most_values};
+    GroupOptions group) {
+  group.timeout = absl::Milliseconds(options_.plan->step_timeout_ms());
+  CARAVAN_ASSIGN_OR_RETURN(group.wire_dtype,
+                           ParseDType(options_.plan->activation_dtype()));
   if (options_.progress != nullptr) {
     group.on_wait = &OnWait;
     group.on_wait_context = options_.progress;

@@ -54,8 +54,7 @@ class ModelExecutor final : public StepExecutor {
  private:
   explicit ModelExecutor(const ModelExecutorOptions& options);
   absl::Status Initialize();
-  absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(
-      std::string name, std::vector<int> world_ranks, int64_t most_values);
+  absl::StatusOr<std::unique_ptr<Communicator>> CreateGroup(GroupOptions group);
 
   bool is_first_stage() const { return stage_ == 0; }
   bool is_last_stage() const { return stage_ == num_stages_ - 1; }

@@ -24,6 +24,7 @@ PlannerOptions Options(int tp, int pp) {
                   .pp = pp,
                   .quantization = partition::Quantization::kQ4,
                   .weight_dtype = DType::kFloat32,
+                  .activation_dtype = DType::kBFloat16,
                   .max_sequences = 8,
                   .max_rows_per_step = 64};
   options.model.set_path("/models/tiny");
@@ -53,6 +54,7 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
   EXPECT_EQ(plan.pp(), 2);
   EXPECT_EQ(plan.weight_dtype(), "float32");
   EXPECT_EQ(plan.quantization(), "q4");
+  EXPECT_EQ(plan.activation_dtype(), "bfloat16");
   EXPECT_EQ(plan.max_model_len(), 1024);
   EXPECT_EQ(plan.model().path(), "/models/tiny");
   EXPECT_EQ(plan.model().fingerprint(), "abc");

@@ -16,6 +16,7 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   view.plan.set_tp(1);
   view.plan.set_pp(1);
   view.plan.set_quantization("q8");
+  view.plan.set_activation_dtype("bfloat16");
   v1::RankPlan* rank = view.plan.add_ranks();
   rank->set_node("node-a");
   rank->mutable_layers()->set_end(22);
@@ -48,6 +49,7 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   EXPECT_EQ(replica["state"], "running");
   EXPECT_EQ(replica["epoch"], 3);
   EXPECT_EQ(replica["quantization"], "q8");
+  EXPECT_EQ(replica["activation_dtype"], "bfloat16");
   EXPECT_EQ(replica["ranks"][0]["node"], "node-a");
   EXPECT_EQ(replica["ranks"][0]["pid"], 77);
   EXPECT_EQ(replica["ranks"][0]["layers"], Json::array({0, 22}));

@@ -4,6 +4,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -208,6 +209,22 @@ TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneUnderTensorParallel) {
   const auto alone = EachAlone(plan);
   for (uint32_t seed : {1, 2}) {
     EXPECT_EQ(Generate(requests_, plan, seed).tokens, alone) << "seed=" << seed;
+  }
+}
+
+TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneInBFloat16) {
+  Open("heads_6_kv_3");
+  for (const auto& [tp, pp] : {std::pair(1, 3), std::pair(2, 2)}) {
+    EnginePlanOptions plan{.tp = tp, .pp = pp, .activation_dtype = "bfloat16"};
+    const auto alone = EachAlone(plan);
+    const Outcome together = Generate(requests_, plan, 1);
+    EXPECT_EQ(together.tokens, alone) << "tp=" << tp << " pp=" << pp;
+    ASSERT_FALSE(together.logits.empty());
+    plan.num_threads = 3;
+    EXPECT_EQ(Generate(requests_, plan, 1).logits, together.logits)
+        << "tp=" << tp << " pp=" << pp;
+    plan.activation_dtype = "float32";
+    EXPECT_NE(Generate(requests_, plan, 1).logits, together.logits);
   }
 }
 

@@ -36,6 +36,23 @@ def every_layout_gives_the_same_tokens(binary, folder):
             print(f"  tp {layout[0]} pp {layout[1]}: stopped in {took:.2f} s")
 
 
+def activations_in_bfloat16_give_the_same_tokens_in_every_pipeline(
+        binary, folder):
+    """Under tensor parallelism; without it the boundaries of stages round."""
+    wanted = None
+    for pp in ("1", "2"):
+        with Caravan(binary, arguments(
+                folder, "-tp", "2", "-pp", pp,
+                "--activation-dtype", "bfloat16")) as caravan:
+            caravan.wait_ready()
+            dtype = caravan.status()["replicas"][0]["activation_dtype"]
+            check(dtype == "bfloat16", f"activations travel in {dtype}")
+            got = [caravan.complete(prompt, 24) for prompt in PROMPTS]
+            wanted = wanted or got
+            check(got == wanted, f"pp {pp}: {got}, one stage: {wanted}")
+            caravan.stop()
+
+
 def survives_faults(binary, folder):
     with Caravan(binary, arguments(folder, "-tp", "2", "-pp", "2")) as caravan:
         caravan.wait_ready()
@@ -76,6 +93,8 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     sys.exit(run_tests(
-        [every_layout_gives_the_same_tokens, survives_faults,
+        [every_layout_gives_the_same_tokens,
+         activations_in_bfloat16_give_the_same_tokens_in_every_pipeline,
+         survives_faults,
          survives_faults_of_one_engine, idles_without_work],
         os.path.abspath(sys.argv[1])))

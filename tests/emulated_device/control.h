@@ -25,6 +25,18 @@ void InjectKernelFault(int kernels, cudaError_t error);
 void BreakPeerCopies(int device, int peer);
 void MendPeerCopies();
 
+// From now on no graph can be instantiated on `device`; cudaSuccess: again.
+void InjectGraphError(int device, cudaError_t error);
+
+// What the host has enqueued on a device, call by call: not what a capture
+// records, nor what is in a graph.
+struct EnqueueCalls {
+  int64_t operations = 0;  // kernels, copies, groups of NCCL's calls
+  int64_t events = 0;
+  int64_t graphs = 0;
+};
+EnqueueCalls EnqueueCallsMade(int device);
+
 // How many kernels have run in this process.
 int64_t KernelsRun();
 

@@ -4,19 +4,23 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "tests/emulated_device/nccl/group.h"
+#include "tests/emulated_device/runtime/runtime_state.h"
 
 namespace caravan::emulated {
 namespace {
 
 // Every so many groups of operations, the first included, are deferred.
 constexpr int kDeferEvery = 8;
+constexpr auto kPollPause = std::chrono::microseconds(50);
 
 struct Control {
   std::mutex mutex;
@@ -154,7 +158,20 @@ ncclResult_t Communicator::Poll() {
     const ncclResult_t result = enqueue();
     if (result != ncclSuccess) Fail(result, "an operation was not enqueued");
   }
+  if (finalizing_ && graph_references_ > 0 && state_ == ncclSuccess) {
+    return ncclInProgress;
+  }
   return static_cast<ncclResult_t>(state_.load());
+}
+
+void Communicator::AwaitGraphs() {
+  while (graph_references_ > 0) {
+    {
+      RuntimeLock lock(RuntimeMutex());
+      StepDevice(device(), lock);
+    }
+    std::this_thread::sleep_for(kPollPause);
+  }
 }
 
 void Communicator::Fail(ncclResult_t error, const std::string& why) {

@@ -56,6 +56,14 @@ class Communicator final {
   // Whether an operation must not go on: aborted, or a peer was lost.
   bool MustStop();
 
+  // A graph holds one of its operations, or no longer does.
+  void AddGraphReferences(int count) { graph_references_ += count; }
+  // NCCL gives a communicator up only when no graph holds it any more; those
+  // that are destroyed while they run are gone when they are done.
+  void AwaitGraphs();
+  // Says farewell, which is done when AwaitGraphs would return.
+  void Finalize() { finalizing_ = true; }
+
   // To be enqueued when the communicator is polled next, as NCCL's own thread
   // would do later.
   void Defer(std::function<ncclResult_t()> enqueue);
@@ -86,6 +94,8 @@ class Communicator final {
   std::atomic<bool> aborted_ = false;
   std::atomic<uint64_t> next_ticket_ = 0;
   std::atomic<uint64_t> served_ = 0;
+  std::atomic<int> graph_references_ = 0;
+  std::atomic<bool> finalizing_ = false;
   mutable std::mutex mutex_;
   std::string error_;                                    // under mutex_
   std::vector<std::function<ncclResult_t()>> deferred_;  // under mutex_

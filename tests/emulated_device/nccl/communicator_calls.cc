@@ -160,7 +160,10 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* state) {
 ncclResult_t ncclCommFinalize(ncclComm_t handle) {
   const std::shared_ptr<Communicator> communicator = FindCommunicator(handle);
   if (communicator == nullptr) return ncclInvalidArgument;
-  return communicator->blocking() ? ncclSuccess : ncclInProgress;
+  communicator->Finalize();
+  if (!communicator->blocking()) return ncclInProgress;
+  communicator->AwaitGraphs();
+  return ncclSuccess;
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t handle) {
@@ -168,6 +171,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t handle) {
   if (communicator == nullptr) return ncclInvalidArgument;
   communicator->Leave();
   ForgetCommunicator(handle);
+  communicator->AwaitGraphs();
   return ncclSuccess;
 }
 
@@ -177,6 +181,7 @@ ncclResult_t ncclCommAbort(ncclComm_t handle) {
   if (communicator == nullptr) return ncclInvalidArgument;
   communicator->Abort();
   ForgetCommunicator(handle);
+  communicator->AwaitGraphs();
   return ncclSuccess;
 }
 

@@ -58,6 +58,21 @@ class GroupWork final : public Work {
   std::vector<std::unique_ptr<Work>> messages_;
 };
 
+// Lives as long as what holds it: a graph, or a launch of it.
+class GraphReference final {
+ public:
+  explicit GraphReference(std::shared_ptr<Communicator> communicator)
+      : communicator_(std::move(communicator)) {
+    communicator_->AddGraphReferences(1);
+  }
+  ~GraphReference() { communicator_->AddGraphReferences(-1); }
+  GraphReference(const GraphReference&) = delete;
+  GraphReference& operator=(const GraphReference&) = delete;
+
+ private:
+  const std::shared_ptr<Communicator> communicator_;
+};
+
 // All calls of a group with one communicator and stream.
 struct Batch {
   std::shared_ptr<Communicator> communicator;
@@ -78,12 +93,15 @@ ncclResult_t Enqueue(const Batch& batch) {
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   cudaStreamIsCapturing(batch.stream, &capture);
   std::optional<uint64_t> ticket;
+  std::shared_ptr<GraphReference> graph;
   // A graph may be launched many times, in its own order.
   if (capture == cudaStreamCaptureStatusNone) {
     ticket = communicator->TakeTicket();
+  } else {
+    graph = std::make_shared<GraphReference>(communicator);
   }
-  const cudaError_t error =
-      EnqueueWork(batch.stream, [communicator, calls = batch.calls, ticket] {
+  const cudaError_t error = EnqueueWork(
+      batch.stream, [communicator, calls = batch.calls, ticket, graph] {
         return std::make_unique<GroupWork>(communicator, calls, ticket);
       });
   return error == cudaSuccess ? ncclSuccess

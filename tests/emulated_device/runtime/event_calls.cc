@@ -104,6 +104,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   event->operation = Append(stream, [seconds = event->seconds] {
     return std::make_unique<MarkTime>(seconds);
   });
+  ++Runtime().devices[stream->device].enqueued.events;
   AfterSubmit(lock);
   return DeviceError();
 }

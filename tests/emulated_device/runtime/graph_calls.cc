@@ -74,6 +74,12 @@ void AppendGraph(cudaStream_t stream, CUgraphExec_st& exec) {
 }
 
 }  // namespace
+
+void InjectGraphError(int device, cudaError_t error) {
+  const RuntimeLock lock(RuntimeMutex());
+  Runtime().devices[device].graph_error = error;
+}
+
 }  // namespace caravan::emulated
 
 using namespace caravan::emulated;  // NOLINT(google-build-using-namespace)
@@ -136,6 +142,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long) {
   const RuntimeLock lock(RuntimeMutex());
   if (graph == nullptr) return Remember(cudaErrorInvalidValue);
+  const cudaError_t error = Runtime().devices[CurrentDevice()].graph_error;
+  if (error != cudaSuccess) return Remember(error);
   *exec = new CUgraphExec_st{*graph, nullptr};
   return DeviceError();
 }
@@ -173,6 +181,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle) {
   }
   if (error != cudaSuccess) return error;
   AppendGraph(stream, *exec);
+  ++Runtime().devices[stream->device].enqueued.graphs;
   AfterSubmit(lock);
   return cudaSuccess;
 }

@@ -155,6 +155,14 @@ void Await(const OperationPtr& operation, RuntimeLock& lock) {
   }
 }
 
+void StepDevice(int device, RuntimeLock& lock) {
+  std::vector<OperationPtr> operations = Open();
+  std::erase_if(operations, [device](const OperationPtr& operation) {
+    return operation->device != device;
+  });
+  StepAll(operations, lock);
+}
+
 void AwaitDevice(int device, RuntimeLock& lock) {
   for (const OperationPtr& operation : Open()) {
     if (operation->device == device) Await(operation, lock);

@@ -36,6 +36,8 @@ bool Advance(const OperationPtr& operation, RuntimeLock& lock);
 // Until it is done. Whatever else could run in this process may have to, since
 // it may be what this one waits for.
 void Await(const OperationPtr& operation, RuntimeLock& lock);
+// One step of what could run on a device.
+void StepDevice(int device, RuntimeLock& lock);
 // All of a device.
 void AwaitDevice(int device, RuntimeLock& lock);
 

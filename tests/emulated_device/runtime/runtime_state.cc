@@ -55,6 +55,11 @@ int StreamDevice(cudaStream_t stream) {
   return resolved != nullptr ? resolved->device : current_device;
 }
 
+EnqueueCalls EnqueueCallsMade(int device) {
+  const RuntimeLock lock(RuntimeMutex());
+  return Runtime().devices[device].enqueued;
+}
+
 cudaError_t DeviceError() {
   return Remember(Runtime().devices[current_device].error);
 }
@@ -160,6 +165,7 @@ cudaError_t EnqueueWork(cudaStream_t handle, WorkFactory make) {
   const cudaError_t error = CheckNoImplicitDependency(stream);
   if (error != cudaSuccess) return error;
   Append(stream, std::move(make));
+  ++Runtime().devices[stream->device].enqueued.operations;
   AfterSubmit(lock);
   return cudaSuccess;
 }

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/emulated_device/control.h"
 #include "tests/emulated_device/runtime/operation.h"
 #include "tests/emulated_device/runtime/work.h"
 #include "tests/emulated_device/settings.h"
@@ -72,6 +73,8 @@ struct Device {
   cudaStream_t legacy_stream = nullptr;
   std::set<int> peers;  // whose memory it may use
   size_t allocated_bytes = 0;
+  EnqueueCalls enqueued;
+  cudaError_t graph_error = cudaSuccess;  // of every cudaGraphInstantiate
 };
 
 struct RuntimeState {

@@ -79,6 +79,44 @@ TEST_F(GraphTest, ReplaysForkedWork) {
   ASSERT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
 }
 
+TEST_F(GraphTest, CountsCallsAndNotWhatIsInGraphs) {
+  const EnqueueCalls before = EnqueueCallsMade(0);
+  const EnqueueCalls elsewhere = EnqueueCallsMade(1);
+  Begin();
+  ASSERT_EQ(Double(a_), cudaSuccess);
+  ASSERT_EQ(Double(a_), cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(a_, &graph), cudaSuccess);
+  cudaGraphExec_t exec = nullptr;
+  ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+  ASSERT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(EnqueueCallsMade(0).operations, before.operations);
+  ASSERT_EQ(cudaGraphLaunch(exec, a_), cudaSuccess);
+  ASSERT_EQ(Double(a_), cudaSuccess);
+  ASSERT_EQ(cudaEventRecord(join_, a_), cudaSuccess);
+  EXPECT_EQ(EnqueueCallsMade(0).operations, before.operations + 1);
+  EXPECT_EQ(EnqueueCallsMade(0).graphs, before.graphs + 1);
+  EXPECT_EQ(EnqueueCallsMade(0).events, before.events + 1);
+  EXPECT_EQ(EnqueueCallsMade(1).operations, elsewhere.operations);
+  ASSERT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);  // it still runs
+  ASSERT_EQ(cudaStreamSynchronize(a_), cudaSuccess);
+  EXPECT_EQ(x_.Get()[0], 8);
+}
+
+TEST_F(GraphTest, InstantiationFailsWhereItIsToldTo) {
+  InjectGraphError(0, cudaErrorMemoryAllocation);
+  Begin();
+  ASSERT_EQ(Double(a_), cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(a_, &graph), cudaSuccess);
+  cudaGraphExec_t exec = nullptr;
+  EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaErrorMemoryAllocation);
+  InjectGraphError(0, cudaSuccess);
+  EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+  EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+}
+
 TEST_F(GraphTest, StreamsTellThatTheyCapture) {
   cudaStreamCaptureStatus status;
   ASSERT_EQ(cudaStreamIsCapturing(a_, &status), cudaSuccess);

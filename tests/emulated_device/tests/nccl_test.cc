@@ -1,6 +1,7 @@
 // Emulated NCCL: what it computes, with ranks as threads.
 #include <nccl.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -177,6 +178,61 @@ TEST_F(NcclTest, CollectivesAreCapturedIntoGraphs) {
     cudaGraphExecDestroy(exec);
     ncclCommDestroy(self.communicator);
   });
+}
+
+TEST_F(NcclTest, ACommunicatorIsGivenUpAfterItsGraphs) {
+  RunThreads(2, [](Rank& self) {
+    const DeviceVector<float> mine(Values(self.rank, 8));
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    ASSERT_EQ(
+        cudaStreamBeginCapture(self.stream, cudaStreamCaptureModeThreadLocal),
+        cudaSuccess);
+    ASSERT_EQ(ncclAllReduce(mine.data(), mine.data(), 8, ncclFloat32, ncclSum,
+                            self.communicator, self.stream),
+              ncclSuccess);
+    ASSERT_EQ(cudaStreamEndCapture(self.stream, &graph), cudaSuccess);
+    ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+    cudaGraphDestroy(graph);
+    std::atomic<bool> gone = false;
+    std::thread abort([&] {
+      ncclCommAbort(self.communicator);
+      gone = true;
+    });
+    EXPECT_FALSE(Becomes([&] { return gone.load(); }, kLongEnough));
+    // The other rank may have left: what was launched ends all the same.
+    ASSERT_EQ(cudaGraphLaunch(exec, self.stream), cudaSuccess);
+    cudaGraphExecDestroy(exec);
+    abort.join();
+    EXPECT_EQ(cudaStreamSynchronize(self.stream), cudaSuccess);
+  });
+}
+
+TEST_F(NcclTest, FarewellTakesUntilGraphsAreGone) {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  Rank self = {.size = 1};
+  ASSERT_EQ(ncclCommInitRankConfig(&self.communicator, 1, NewId(), 0, &config),
+            ncclInProgress);
+  EXPECT_EQ(self.State(), ncclSuccess);
+  ASSERT_EQ(cudaStreamCreateWithFlags(&self.stream, cudaStreamNonBlocking),
+            cudaSuccess);
+  const DeviceVector<float> mine(Values(1, 4));
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(
+      cudaStreamBeginCapture(self.stream, cudaStreamCaptureModeThreadLocal),
+      cudaSuccess);
+  ASSERT_EQ(ncclAllReduce(mine.data(), mine.data(), 4, ncclFloat32, ncclSum,
+                          self.communicator, self.stream),
+            ncclInProgress);
+  EXPECT_EQ(self.State(), ncclSuccess);  // enqueued while it was polled
+  ASSERT_EQ(cudaStreamEndCapture(self.stream, &graph), cudaSuccess);
+  EXPECT_EQ(ncclCommFinalize(self.communicator), ncclInProgress);
+  EXPECT_EQ(self.State(), ncclInProgress);
+  cudaGraphDestroy(graph);
+  EXPECT_EQ(self.State(), ncclSuccess);
+  ncclCommDestroy(self.communicator);
+  cudaStreamDestroy(self.stream);
 }
 
 }  // namespace

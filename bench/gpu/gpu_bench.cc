@@ -226,7 +226,7 @@ absl::Status RunBenchmark(const Settings& settings) {
   CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<GpuProbe> probe,
                            GpuProbe::Create(*context, settings.probe));
   CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<worker::Backend> backend,
-                           worker::CreateCudaBackend(context));
+                           worker::CreateCudaBackend(context, {}));
   CARAVAN_ASSIGN_OR_RETURN(
       const v1::EnginePlan plan,
       PlanOneGpu(spec, settings, backend->Info().free_bytes.value_or(0)));

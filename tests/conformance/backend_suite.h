@@ -10,6 +10,7 @@
 #include "tests/conformance/backend_products_suite.h"
 #include "tests/conformance/backend_quantized_suite.h"
 #include "tests/conformance/backend_sampling_suite.h"
+#include "tests/conformance/backend_steps_suite.h"
 
 namespace caravan::worker {
 
@@ -25,7 +26,8 @@ inline std::string FactoryName(
                            FactoryName);                                       \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendAttention, __VA_ARGS__,              \
                            FactoryName);                                       \
-  INSTANTIATE_TEST_SUITE_P(prefix, BackendSampling, __VA_ARGS__, FactoryName)
+  INSTANTIATE_TEST_SUITE_P(prefix, BackendSampling, __VA_ARGS__, FactoryName); \
+  INSTANTIATE_TEST_SUITE_P(prefix, BackendSteps, __VA_ARGS__, FactoryName)
 
 }  // namespace caravan::worker
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -144,6 +145,23 @@ struct StepLimits {
   AttentionShape attention;
 };
 
+// The operations of a step on a batch that it is given, all the same but for
+// what the batch says: a backend may run what it has seen of them for another
+// batch of as many rows.
+struct StepWork {
+  // Steps of one owner differ in their batches alone: the same calls with the
+  // same tensors, of which they use the first rows. Weights, caches and tensors
+  // live until the backend's Reserve is called again, or it is gone.
+  const void* owner = nullptr;
+  int64_t max_rows = 0;  // for which the tensors have room
+  // Makes calls of the backend, and of communicators in the order of its work.
+  // May be called again for the same batch, where a first call came to nothing.
+  absl::FunctionRef<absl::Status(const Batch&)> enqueue;
+  // Whether `ok` is true on all ranks that do the step together. They all come
+  // to ask at the same step, if they run the same steps with the same limits.
+  absl::FunctionRef<absl::StatusOr<bool>(bool ok)> all_agree;
+};
+
 // Operations are enqueued and run in call order; results may be read by the
 // host after Synchronize(), where an error of the device may also surface. One
 // thread.
@@ -238,6 +256,14 @@ class Backend {
   virtual absl::Status Masses(const Tensor& logits,
                               absl::Span<const MassRequest> requests,
                               absl::Span<uint64_t> masses) = 0;
+
+  // Runs a step's operations, those between its embedding and its logits:
+  // calls `work.enqueue` with the batch or with one that has padding, or, where
+  // it has recorded them, replays what that would enqueue. The bits of all rows
+  // but padding are the same either way.
+  virtual absl::Status RunStep(const Batch& batch, const StepWork& work) {
+    return work.enqueue(batch);
+  }
 
   virtual absl::Status Synchronize() = 0;
 };

@@ -22,6 +22,9 @@ struct BatchSequence {
   absl::Span<const int32_t> blocks;
 };
 
+// Rows beyond those of its sequences are padding, which backends give
+// themselves (Backend::RunStep): nothing is read or written for them but rows
+// of tensors, which then hold anything.
 struct Batch {
   std::vector<BatchSequence> sequences;
   int64_t num_rows = 0;

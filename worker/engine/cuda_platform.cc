@@ -32,9 +32,10 @@ class CudaPlatform final : public Platform {
       const RankSetup& setup) override {
     const absl::Duration step_timeout =
         absl::Milliseconds(setup.plan->step_timeout_ms());
-    CARAVAN_ASSIGN_OR_RETURN(
-        context_, OpenCudaDevice({.timeout = step_timeout + kLastResort}));
-    return CreateCudaBackend(context_);
+    const CudaBackendOptions options = {
+        .timeout = step_timeout + kLastResort};
+    CARAVAN_ASSIGN_OR_RETURN(context_, OpenCudaDevice(options));
+    return CreateCudaBackend(context_, options);
   }
 
   absl::StatusOr<std::unique_ptr<World>> JoinWorld(const RankSetup& setup,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "worker/backend/cuda/device_list.h"
+#include "worker/comm/nccl/nccl_world.h"
 #include "worker/engine/cuda_platform.h"
 #include "worker/engine/device_report.h"
 #include "worker/engine/engine_main.h"
@@ -17,5 +18,6 @@ int main(int argc, char** argv) {
     std::puts(worker::DeviceReport(devices).c_str());
     return devices.ok() ? 0 : 1;
   }
+  worker::SetNcclEnvironment();
   worker::EngineMain(argc, argv, *worker::CreateCudaPlatform());
 }

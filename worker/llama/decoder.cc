@@ -1,5 +1,6 @@
 #include "worker/llama/decoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -87,10 +88,34 @@ absl::Status Decoder::Embed(absl::Span<const int32_t> ids) {
 }
 
 absl::Status Decoder::RunLayers(const Batch& batch) {
-  for (int layer = 0; layer < options_.shape.num_layers; ++layer) {
-    CARAVAN_RETURN_IF_ERROR(RunLayer(layer, batch));
-  }
-  return absl::OkStatus();
+  // Each layer exchanges them twice, so that after a step all is as before; a
+  // recording that breaks off leaves them anyhow.
+  const Tensor hidden = hidden_;
+  const Tensor partial = partial_;
+  const auto enqueue = [&](const Batch& rows) -> absl::Status {
+    hidden_ = hidden;
+    partial_ = partial;
+    for (int layer = 0; layer < options_.shape.num_layers; ++layer) {
+      CARAVAN_RETURN_IF_ERROR(RunLayer(layer, rows));
+    }
+    return absl::OkStatus();
+  };
+  return options_.backend->RunStep(
+      batch, {.owner = this,
+              .max_rows = options_.limits.max_rows,
+              .enqueue = enqueue,
+              .all_agree = [this](bool ok) { return AllAgree(ok); }});
+}
+
+absl::StatusOr<bool> Decoder::AllAgree(bool ok) {
+  Communicator& group = *options_.group;
+  if (group.size() == 1) return ok;
+  const std::byte mine{ok};
+  std::vector<std::byte> all(group.size());
+  CARAVAN_RETURN_IF_ERROR(
+      group.AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all)));
+  return std::all_of(all.begin(), all.end(),
+                     [](std::byte one) { return one != std::byte{0}; });
 }
 
 absl::Status Decoder::RunLayer(int layer, const Batch& batch) {

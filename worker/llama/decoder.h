@@ -100,6 +100,8 @@ class Decoder final {
   explicit Decoder(DecoderOptions options);
   absl::Status Allocate();
   absl::Status RunLayer(int layer, const Batch& batch);
+  // Whether it is so on all ranks of the group.
+  absl::StatusOr<bool> AllAgree(bool ok);
   // Hidden += weight * x, summed over the group.
   absl::Status Project(const Tensor& x, const Weight& weight);
   void SetPhase(EnginePhase phase);

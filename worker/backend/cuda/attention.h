@@ -19,7 +19,7 @@ constexpr int kSplitPositions = 256;
 // they read of a KV head.
 constexpr int kTileQueries = 16;
 
-// Some rows of one sequence.
+// Some rows of one sequence; of padding, none.
 struct QueryTile {
   int32_t first_row;
   int32_t num_rows;
@@ -49,7 +49,7 @@ struct AttentionArguments {
   const int32_t* heads = nullptr;
   const HeadGroup* groups = nullptr;
   int num_groups = 0;
-  // The parts of the longest context of any row.
+  // The parts of the longest context of any row, or more.
   int num_splits = 0;
   // For contexts of several parts, of each row of a tile, part and head: sums
   // not yet divided (PartialFloats in all), the largest score and the sum of

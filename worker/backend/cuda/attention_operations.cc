@@ -10,6 +10,7 @@
 #include "worker/backend/cuda/attention.h"
 #include "worker/backend/cuda/cuda_status.h"
 #include "worker/backend/cuda/rotate.h"
+#include "worker/backend/cuda/step_graphs.h"
 
 namespace caravan::worker::cuda {
 namespace {
@@ -45,7 +46,7 @@ void CheckBatch(const Batch& batch, const KvCacheShape& cache) {
                     sequence.blocks[b] < cache.num_blocks);
     }
   }
-  CARAVAN_CHECK(num_rows == batch.num_rows);
+  CARAVAN_CHECK(num_rows <= batch.num_rows);
 }
 
 int NumSplits(int64_t positions) {
@@ -72,7 +73,34 @@ absl::Status AttentionOperations::Reserve(const StepLimits& limits) {
   CARAVAN_RETURN_IF_ERROR(heads_.Reserve(limits.attention));
   CARAVAN_RETURN_IF_ERROR(heads_.Set(limits.attention));
   CARAVAN_RETURN_IF_ERROR(batch_.Reserve(limits, heads_.rows_per_tile()));
+  // A row of padding is a tile, as that of a sequence is.
+  most_graph_rows_ = std::max(
+      most_graph_rows_,
+      std::min({limits.max_rows, limits.max_sequences, kMostGraphRows}));
+  most_splits_ = std::max(most_splits_, NumSplits(limits.max_positions));
   return ReservePartials(limits);
+}
+
+std::optional<int64_t> AttentionOperations::GraphRows(const Batch& batch,
+                                                      int64_t max_rows) const {
+  const int64_t most = std::min(most_graph_rows_, max_rows);
+  if (batch.num_rows < 1 || batch.num_rows > most) return std::nullopt;
+  for (const BatchSequence& sequence : batch.sequences) {
+    if (sequence.num_rows != 1) return std::nullopt;
+  }
+  return RowsOfGraph(batch.num_rows, most);
+}
+
+absl::StatusOr<int> AttentionOperations::BeginGraphStep(const Batch& batch) {
+  CARAVAN_RETURN_IF_ERROR(batch_.Set(batch, heads_.rows_per_tile()));
+  const int num_splits = NumSplits(batch_.most_positions());
+  if (num_splits > most_splits_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a longer context than was reserved: parts=", num_splits,
+                     " reserved=", most_splits_));
+  }
+  least_splits_ = PartsOfGraph(num_splits, most_splits_);
+  return least_splits_;
 }
 
 absl::Status AttentionOperations::Prepare(const AttentionLayer& layer,
@@ -187,7 +215,8 @@ absl::Status AttentionOperations::Attend(const Tensor& queries,
       .heads = heads_.heads(),
       .groups = heads_.groups(),
       .num_groups = heads_.num_groups(),
-      .num_splits = NumSplits(batch_.most_positions())};
+      .num_splits =
+          std::max(least_splits_, NumSplits(batch_.most_positions()))};
   int64_t tiles_at_once = 65535;  // of a grid
   if (arguments.num_splits > 1) {
     CARAVAN_ASSIGN_OR_RETURN(const int64_t room, UsePartials(arguments));

@@ -3,6 +3,7 @@
 #define CARAVAN_WORKER_BACKEND_CUDA_ATTENTION_OPERATIONS_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,6 +50,15 @@ class AttentionOperations final {
   absl::Status Attend(const Tensor& queries, const AttentionLayer& layer,
                       const Batch& batch, const Tensor& out);
 
+  // The rows that a graph has for a batch, or nothing: it is not one of single
+  // rows within the limits.
+  std::optional<int64_t> GraphRows(const Batch& batch, int64_t max_rows) const;
+  // Brings the batch's table to the device before its operations are enqueued
+  // or replayed. Returns the number of parts that all its contexts are taken to
+  // have, rounded up for graphs; EndGraphStep ends that.
+  absl::StatusOr<int> BeginGraphStep(const Batch& batch);
+  void EndGraphStep() { least_splits_ = 1; }
+
  private:
   // Tables of the batch and the heads.
   absl::Status Prepare(const AttentionLayer& layer, const Batch& batch);
@@ -64,6 +74,9 @@ class AttentionOperations final {
   DeviceMemory keys_values_;  // of kRowsAtOnce rows, before they are rotated
   DeviceMemory partial_sums_;
   DeviceMemory partial_stats_;
+  int64_t most_graph_rows_ = 0;
+  int most_splits_ = 1;
+  int least_splits_ = 1;
 };
 
 }  // namespace caravan::worker::cuda

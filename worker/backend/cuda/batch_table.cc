@@ -83,6 +83,7 @@ absl::Status HeadTable::Set(const AttentionShape& shape) {
   const size_t heads_at = packing.Add(heads);
   const size_t groups_at = packing.Add(groups);
   heads_ = nullptr;  // until it has worked
+  context_.DropGraphs();
   CARAVAN_ASSIGN_OR_RETURN(const std::byte* const table,
                            table_.Upload(packing.bytes()));
   heads_ = reinterpret_cast<const int32_t*>(table + heads_at);
@@ -114,13 +115,14 @@ absl::Status BatchTable::Set(const Batch& batch, int rows_per_tile) {
 
 BatchTable::Content BatchTable::Fill(const Batch& batch, int rows_per_tile) {
   Content content;
-  content.key.push_back(rows_per_tile);
+  content.key = {rows_per_tile, batch.num_rows};
   for (const BatchSequence& sequence : batch.sequences) {
     content.key.insert(
         content.key.end(),
         {sequence.first_row, sequence.num_rows, sequence.first_position});
     const int32_t first_block = Narrow(content.blocks.size());
     const int64_t num_blocks = BlocksOf(sequence);
+    CARAVAN_CHECK(num_blocks <= static_cast<int64_t>(sequence.blocks.size()));
     content.blocks.insert(content.blocks.end(), sequence.blocks.begin(),
                           sequence.blocks.begin() + num_blocks);
     for (int64_t row = 0; row < sequence.num_rows; row += rows_per_tile) {
@@ -134,6 +136,11 @@ BatchTable::Content BatchTable::Fill(const Batch& batch, int rows_per_tile) {
       content.places.push_back(
           {Narrow(position), sequence.blocks[position / kBlockPositions]});
     }
+  }
+  const int64_t num_rows = static_cast<int64_t>(content.places.size());
+  for (int64_t row = num_rows; row < batch.num_rows; ++row) {
+    content.places.push_back({0, kNoBlock});
+    content.tiles.push_back({Narrow(row), /*num_rows=*/0, 0, 0});
   }
   return content;
 }

@@ -20,10 +20,11 @@ namespace caravan::worker::cuda {
 int64_t MostTiles(const StepLimits& limits, int rows_per_tile);
 
 // Query heads in groups that share a KV head, none larger than kTileQueries.
-// Uploaded again only where the shape has changed.
+// Uploaded again only where the shape has changed, which no graph outlives.
 class HeadTable final {
  public:
-  explicit HeadTable(DeviceContext& context) : table_(context) {}
+  explicit HeadTable(DeviceContext& context)
+      : context_(context), table_(context) {}
 
   // Room for as many heads. Forgets those that are set.
   absl::Status Reserve(const AttentionShape& shape);
@@ -35,6 +36,7 @@ class HeadTable final {
   int rows_per_tile() const { return rows_per_tile_; }
 
  private:
+  DeviceContext& context_;
   DeviceTable table_;
   std::vector<int> kv_head_of_;
   const int32_t* heads_ = nullptr;
@@ -44,7 +46,9 @@ class HeadTable final {
 };
 
 // The rows and blocks of a batch. Uploaded once for all layers of a step: again
-// only where the batch has changed.
+// only where the batch has changed. Batches of one row for each sequence have
+// their tables at the same addresses, if they are of equally many rows, padding
+// included.
 class BatchTable final {
  public:
   explicit BatchTable(DeviceContext& context) : table_(context) {}

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "worker/backend/cuda/linear_operations.h"
 #include "worker/backend/cuda/sampling_operations.h"
 #include "worker/backend/cuda/staging.h"
+#include "worker/backend/cuda/step_graphs.h"
 
 namespace caravan::worker {
 namespace {
@@ -36,12 +38,13 @@ class CudaBuffer final : public Buffer {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(std::shared_ptr<cuda::DeviceContext> context)
+  CudaBackend(std::shared_ptr<cuda::DeviceContext> context, bool use_graphs)
       : context_(std::move(context)),
         loader_(*context_),
         linear_(*context_),
         attention_(*context_, linear_),
-        sampling_(*context_) {}
+        sampling_(*context_),
+        graphs_(*context_, use_graphs) {}
 
   // Nothing that belongs to it is in use any more when its memory goes; a
   // device that does not answer has failed already.
@@ -83,6 +86,7 @@ class CudaBackend final : public Backend {
       const MatrixReader& reader, WeightFormat hold_as) override {
     CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::CudaWeight> weight,
                              loader_.Load(reader, hold_as));
+    graphs_.DropGraphs();
     CARAVAN_RETURN_IF_ERROR(linear_.Reserve(*weight));
     return weight;
   }
@@ -91,11 +95,13 @@ class CudaBackend final : public Backend {
       const KvCacheShape& shape) override {
     CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::CudaKvCache> cache,
                              cuda::CudaKvCache::Create(*context_, shape));
+    graphs_.DropGraphs();
     CARAVAN_RETURN_IF_ERROR(attention_.Reserve(*cache));
     return cache;
   }
 
   absl::Status Reserve(const StepLimits& limits) override {
+    graphs_.DropGraphs();
     CARAVAN_RETURN_IF_ERROR(loader_.Release());
     CARAVAN_RETURN_IF_ERROR(linear_.Reserve(limits));
     CARAVAN_RETURN_IF_ERROR(attention_.Reserve(limits));
@@ -174,6 +180,22 @@ class CudaBackend final : public Backend {
     return sampling_.Masses(logits, requests, masses);
   }
 
+  absl::Status RunStep(const Batch& batch, const StepWork& work) override {
+    const std::optional<int64_t> num_rows =
+        graphs_.enabled() ? attention_.GraphRows(batch, work.max_rows)
+                          : std::nullopt;
+    if (!num_rows.has_value()) return work.enqueue(batch);
+    Batch padded = batch;
+    padded.num_rows = *num_rows;
+    CARAVAN_ASSIGN_OR_RETURN(const int num_parts,
+                             attention_.BeginGraphStep(padded));
+    const absl::Status status = graphs_.Run(
+        {work.owner, padded.num_rows, num_parts},
+        [&] { return work.enqueue(padded); }, work.all_agree);
+    attention_.EndGraphStep();
+    return status;
+  }
+
   absl::Status Synchronize() override { return context_->Wait(); }
 
  private:
@@ -183,13 +205,16 @@ class CudaBackend final : public Backend {
   cuda::LinearOperations linear_;
   cuda::AttentionOperations attention_;
   cuda::SamplingOperations sampling_;
+  cuda::StepGraphs graphs_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
-    std::shared_ptr<cuda::DeviceContext> context) {
-  auto backend = std::make_unique<CudaBackend>(std::move(context));
+    std::shared_ptr<cuda::DeviceContext> context,
+    const CudaBackendOptions& options) {
+  auto backend =
+      std::make_unique<CudaBackend>(std::move(context), options.use_graphs);
   CARAVAN_RETURN_IF_ERROR(backend->Start());
   return backend;
 }
@@ -204,7 +229,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     const CudaBackendOptions& options) {
   CARAVAN_ASSIGN_OR_RETURN(std::shared_ptr<cuda::DeviceContext> context,
                            OpenCudaDevice(options));
-  return CreateCudaBackend(std::move(context));
+  return CreateCudaBackend(std::move(context), options);
 }
 
 }  // namespace caravan::worker

@@ -18,6 +18,8 @@ struct CudaBackendOptions {
   int device = 0;  // among those that the process sees
   // How long the host waits for the GPU before it gives it up.
   absl::Duration timeout = absl::Seconds(60);
+  // Whether decode steps are replayed as CUDA graphs (step_graphs.h).
+  bool use_graphs = true;
 };
 
 // Operations are enqueued on one stream and run behind the host. What backend.h
@@ -35,7 +37,8 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
 absl::StatusOr<std::shared_ptr<cuda::DeviceContext>> OpenCudaDevice(
     const CudaBackendOptions& options);
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
-    std::shared_ptr<cuda::DeviceContext> context);
+    std::shared_ptr<cuda::DeviceContext> context,
+    const CudaBackendOptions& options);
 
 }  // namespace caravan::worker
 

@@ -54,6 +54,10 @@ absl::Status DeviceContext::MakeCurrent() const {
 
 absl::Status DeviceContext::Poll(absl::FunctionRef<cudaError_t()> query,
                                  absl::string_view call) const {
+  if (recording_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "work that is recorded cannot be waited for: call=", call));
+  }
   const absl::Time start = absl::Now();
   while (true) {
     const cudaError_t error = query();

@@ -16,6 +16,12 @@
 
 namespace caravan::worker::cuda {
 
+// What a watcher has noted of work that was recorded.
+class RecordedNotes {
+ public:
+  virtual ~RecordedNotes() = default;
+};
+
 // Looks after a host that waits for the device, for those whose work in the
 // stream may never end: what waits for other GPUs.
 class DeviceWatcher {
@@ -25,6 +31,27 @@ class DeviceWatcher {
   // first millisecond, with the time since it began to wait. An error ends the
   // wait with it.
   virtual absl::Status OnWait(absl::Duration waited) = 0;
+
+  // What is enqueued between these calls is recorded into a graph and does not
+  // run: no event in it tells anything. Null: there is nothing to note.
+  virtual void BeginRecording() {}
+  virtual std::unique_ptr<RecordedNotes> EndRecording() { return nullptr; }
+  // Work that was recorded, with notes, is about to be enqueued, as a whole; an
+  // error keeps it from that. Then it has been.
+  virtual absl::Status BeforeReplay(const RecordedNotes& notes) {
+    return absl::OkStatus();
+  }
+  virtual absl::Status AfterReplay(const RecordedNotes& notes) {
+    return absl::OkStatus();
+  }
+};
+
+// Keeps graphs of the device's work.
+class GraphHolder {
+ public:
+  virtual ~GraphHolder() = default;
+  // Lets go of all of them; those that run are freed when they are done.
+  virtual void DropGraphs() = 0;
 };
 
 struct DeviceContextOptions {
@@ -58,10 +85,25 @@ class DeviceContext final {
 
   // At most one at a time, which the context must not outlive; null: none.
   void SetWatcher(DeviceWatcher* watcher) { watcher_ = watcher; }
+  DeviceWatcher* watcher() const { return watcher_; }
+
+  // Likewise.
+  void SetGraphHolder(GraphHolder* holder) { graph_holder_ = holder; }
+  // For those whose end waits for all graphs that work with them: NCCL's
+  // communicators.
+  void DropGraphs() const {
+    if (graph_holder_ != nullptr) graph_holder_->DropGraphs();
+  }
+
+  // Whether what is enqueued is recorded and does not run (recorded_graph.h):
+  // there is nothing to wait for then.
+  bool recording() const { return recording_; }
+  void SetRecording(bool recording) { recording_ = recording; }
 
   // Until the work enqueued so far, or up to the event, is done. Never blocks
   // in the driver. kDeadlineExceeded after the timeout; the watcher's error;
-  // the first error of the device, for good.
+  // the first error of the device, for good; kFailedPrecondition while
+  // recording.
   absl::Status Wait() const;
   absl::Status WaitFor(cudaEvent_t event) const;
 
@@ -78,6 +120,8 @@ class DeviceContext final {
   int num_multiprocessors_ = 0;
   cudaStream_t stream_ = nullptr;
   DeviceWatcher* watcher_ = nullptr;
+  GraphHolder* graph_holder_ = nullptr;
+  bool recording_ = false;
 };
 
 }  // namespace caravan::worker::cuda

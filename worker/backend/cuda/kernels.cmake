@@ -10,6 +10,6 @@ list(TRANSFORM CARAVAN_CUDA_KERNELS
 set(CARAVAN_CUDA_HOST
   attention_operations batch_table cuda_backend cuda_kv_cache cuda_status
   cuda_weight device_context device_list device_memory linear_operations
-  sampling_operations staging)
+  recorded_graph sampling_operations staging step_graphs)
 list(TRANSFORM CARAVAN_CUDA_HOST
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cc")

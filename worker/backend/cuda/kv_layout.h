@@ -36,11 +36,13 @@ struct KvLayerView {
   }
 };
 
-// Where a row's keys and values go.
+// Where a row's keys and values go. A row of padding has kNoBlock: they go
+// nowhere.
 struct RowPlace {
   int32_t position;
   int32_t block;
 };
+constexpr int32_t kNoBlock = -1;
 
 }  // namespace caravan::worker::cuda
 

@@ -20,6 +20,7 @@ __device__ int KeyOffset(int d, int place) {
 __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
   const int64_t row = blockIdx.x;
   const RowPlace place = a.places[row];
+  if (place.block == kNoBlock) return;
   const int in_block = place.position % kBlockPositions;
   const int head_dim = a.cache.head_dim;
   const int half = head_dim / 2;

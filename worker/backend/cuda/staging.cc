@@ -67,6 +67,9 @@ absl::StatusOr<std::byte*> DeviceTable::Upload(
         absl::StrCat("a table is larger than what was reserved: bytes=", size,
                      " reserved=", memory_.bytes()));
   }
+  if (context_.recording()) {
+    return absl::FailedPreconditionError("a table changes while recording");
+  }
   if (size == 0) return memory_.data();
   StagingBuffer& staging = *staging_[next_];
   next_ = (next_ + 1) % kVersions;

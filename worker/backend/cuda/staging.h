@@ -55,7 +55,9 @@ class DeviceTable final {
   absl::Status Reserve(int64_t bytes);
 
   // Enqueues a copy; what it returns holds `bytes` for what is enqueued until
-  // the next call. kResourceExhausted: more than was reserved.
+  // the next call: the same address always. kResourceExhausted: more than was
+  // reserved. kFailedPrecondition: while recording, since a replay would bring
+  // these bytes again.
   absl::StatusOr<std::byte*> Upload(absl::Span<const std::byte> bytes);
 
   template <typename T>

@@ -118,6 +118,7 @@ absl::Status NcclCommunicator::Start() {
 }
 
 NcclCommunicator::~NcclCommunicator() {
+  parts_.context->DropGraphs();
   // What is under way still uses this memory. A wait in vain breaks the group,
   // which ends it.
   if (connection_ != nullptr && failure_.ok()) {
@@ -142,6 +143,7 @@ absl::Status NcclCommunicator::CheckUsable() const {
 
 absl::Status NcclCommunicator::Run(const DeviceOperation& operation,
                                    absl::FunctionRef<int(ncclComm*)> call) {
+  if (operation.peer < 0 && !parts_.log->recording()) ++num_begun_;
   absl::Status status =
       Annotate(connection_->Run(operation.name, call),
                absl::StrCat("group=", waiter().options().name));
@@ -189,7 +191,6 @@ absl::Status NcclCommunicator::DoAllReduceSum(absl::Span<float> inout) {
   if (inout.empty()) return absl::OkStatus();
   const int64_t count = static_cast<int64_t>(inout.size());
   CARAVAN_RETURN_IF_ERROR(ReserveForSum(count));
-  ++num_begun_;
   const bool by_chunks = AddsByChunks(count);
   if (!rounds()) {
     return by_chunks ? ReduceByChunks(inout) : ReduceWhole(inout.data(), inout);
@@ -405,9 +406,17 @@ absl::Status NcclCommunicator::TimedOut(const DeviceOperation& operation,
       " after=", absl::FormatDuration(waiter().options().timeout), remark));
 }
 
+absl::Status NcclCommunicator::OnReplay(const DeviceOperation& operation,
+                                        int64_t count) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  if (operation.peer < 0) num_begun_ += count;
+  return absl::OkStatus();
+}
+
 void NcclCommunicator::Break(const absl::Status& status) {
   if (!failure_.ok()) return;
   failure_ = status;
+  parts_.context->DropGraphs();
   connection_->Abort();
   parts_.log->Forget(this);
 }

@@ -33,6 +33,10 @@ namespace caravan::worker {
 // on, by chunks, as MessageCommunicator does. What travels in bfloat16 is
 // rounded and widened by kernels in the same stream.
 //
+// Its operations may be recorded in a CUDA graph, on all ranks in the same
+// place and after the first of their size have been made outside of one. Before
+// it leaves NCCL it drops the graphs, for which NCCL would wait for ever.
+//
 // A rank whose wait has timed out asks the others how far they are: it names
 // those who do not answer within a second, or else those who are behind.
 class NcclCommunicator final : public Communicator, private WatchedGroup {
@@ -66,6 +70,8 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
 
   absl::Status OnWait(const DeviceOperation& operation,
                       absl::Duration waited) override;
+  absl::Status OnReplay(const DeviceOperation& operation,
+                        int64_t count) override;
 
   absl::Status CheckUsable() const;
   absl::Status Run(const DeviceOperation& operation,

@@ -1,5 +1,6 @@
 #include "worker/comm/nccl/nccl_world.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -40,6 +41,13 @@ class NcclWorld final : public World {
 };
 
 }  // namespace
+
+void SetNcclEnvironment() {
+  // Else operations that are recorded in a graph register their buffers with
+  // the other ranks: a recording would wait for them inside NCCL, and replays
+  // would go another way than what runs outside of graphs.
+  setenv("NCCL_GRAPH_REGISTER", "0", /*overwrite=*/0);
+}
 
 std::unique_ptr<World> MakeNcclWorld(
     std::shared_ptr<cuda::DeviceContext> context,

@@ -14,6 +14,10 @@ namespace cuda {
 class DeviceContext;
 }
 
+// Settings of NCCL that Caravan needs, where the environment does not say
+// otherwise. Before any other thread is started.
+void SetNcclEnvironment();
+
 // Groups as nccl_communicator.h describes them; a group of one is `host`'s own.
 // Made by ranks that have met by TCP, where unique ids travel. Every member of
 // a group has a GPU of its own; tensors are its backend's, made with the same

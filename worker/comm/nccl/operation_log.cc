@@ -15,6 +15,16 @@ constexpr size_t kManyEntries = 1024;
 
 }  // namespace
 
+// Operations in a row that are alike, as one.
+struct OperationLog::RecordedOperations final : public cuda::RecordedNotes {
+  struct Run {
+    WatchedGroup* group;
+    DeviceOperation operation;
+    int64_t count;
+  };
+  std::vector<Run> runs;
+};
+
 OperationLog::OperationLog(std::shared_ptr<cuda::DeviceContext> context)
     : context_(std::move(context)) {
   context_->SetWatcher(this);
@@ -28,6 +38,43 @@ OperationLog::~OperationLog() {
 
 absl::Status OperationLog::Add(WatchedGroup* group,
                                const DeviceOperation& operation) {
+  if (recorded_ == nullptr) return Enqueue(group, operation);
+  std::vector<RecordedOperations::Run>& runs = recorded_->runs;
+  if (!runs.empty() && runs.back().group == group &&
+      runs.back().operation == operation) {
+    ++runs.back().count;
+  } else {
+    runs.push_back({group, operation, 1});
+  }
+  return absl::OkStatus();
+}
+
+void OperationLog::BeginRecording() {
+  recorded_ = std::make_unique<RecordedOperations>();
+}
+
+std::unique_ptr<cuda::RecordedNotes> OperationLog::EndRecording() {
+  return std::move(recorded_);
+}
+
+absl::Status OperationLog::BeforeReplay(const cuda::RecordedNotes& notes) {
+  const auto& recorded = static_cast<const RecordedOperations&>(notes);
+  for (const RecordedOperations::Run& run : recorded.runs) {
+    CARAVAN_RETURN_IF_ERROR(run.group->OnReplay(run.operation, run.count));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OperationLog::AfterReplay(const cuda::RecordedNotes& notes) {
+  const auto& recorded = static_cast<const RecordedOperations&>(notes);
+  for (const RecordedOperations::Run& run : recorded.runs) {
+    CARAVAN_RETURN_IF_ERROR(Enqueue(run.group, run.operation));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OperationLog::Enqueue(WatchedGroup* group,
+                                   const DeviceOperation& operation) {
   if (entries_.size() >= kManyEntries) CARAVAN_RETURN_IF_ERROR(DropDone());
   CARAVAN_ASSIGN_OR_RETURN(const cudaEvent_t event, TakeEvent());
   entries_.push_back({group, operation, event});

@@ -1,5 +1,8 @@
 #include "worker/backend/cuda/attention_operations.h"
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -94,6 +97,65 @@ TEST_F(AttentionOperationsTest, LittleRoomForPartsChangesNoBit) {
   const std::vector<float> expected = Run(AttentionOperations::kPartialBytes);
   EXPECT_EQ(Run(1), expected);        // tile after tile
   EXPECT_EQ(Run(200'000), expected);  // a few at a time
+}
+
+TEST_F(AttentionOperationsTest, GraphsHaveRowsOfALadderWithinTheLimits) {
+  LinearOperations linear(*context_);
+  AttentionOperations attention(*context_, linear);
+  Batch batch;
+  const auto rows = [&](int64_t count, int64_t max_rows) {
+    batch.sequences.clear();
+    for (int64_t i = 0; i < count; ++i) {
+      batch.sequences.push_back({i, 1, 0, blocks_});
+    }
+    batch.num_rows = count;
+    return attention.GraphRows(batch, max_rows);
+  };
+  EXPECT_EQ(rows(1, 40), std::nullopt);  // nothing is reserved
+  StepLimits limits = Limits();
+  limits.max_sequences = 11;
+  CARAVAN_ASSERT_OK(attention.Reserve(limits));
+  EXPECT_EQ(rows(3, 40), 4);
+  EXPECT_EQ(rows(9, 40), 11);
+  EXPECT_EQ(rows(5, 6), 6);
+  EXPECT_EQ(rows(0, 40), std::nullopt);
+  EXPECT_EQ(rows(12, 40), std::nullopt);
+  EXPECT_EQ(rows(7, 6), std::nullopt);
+  rows(3, 40);
+  batch.sequences[2].num_rows = 2;  // of a prompt
+  batch.num_rows = 4;
+  EXPECT_EQ(attention.GraphRows(batch, 40), std::nullopt);
+}
+
+TEST_F(AttentionOperationsTest, PaddingAndMorePartsChangeNoBit) {
+  constexpr size_t kWidth = kHeads * kHeadDim;
+  LinearOperations linear(*context_);
+  AttentionOperations attention(*context_, linear);
+  StepLimits limits = Limits();
+  limits.max_sequences = 8;
+  CARAVAN_ASSERT_OK(attention.Reserve(limits));
+  const absl::Span<const int32_t> all = blocks_;
+  Batch batch = {{{0, 1, 600, all}, {1, 1, 2, all}, {2, 1, 256, all}}, 3};
+  const DeviceVector<float> queries(Random(8 * kWidth, 2));
+  const DeviceVector<float> expected(8 * kWidth);
+  CARAVAN_ASSERT_OK(Attend(attention, batch, queries, expected));
+  batch.num_rows = 8;
+  EXPECT_THAT(attention.BeginGraphStep(batch),
+              testing::IsOkAndHolds(3));  // not 4: the limit's
+  const DeviceVector<float> out(8 * kWidth);
+  CARAVAN_ASSERT_OK(Attend(attention, batch, queries, out));
+  // Short contexts as in a graph of long ones.
+  batch.sequences[0].first_position = 300;
+  EXPECT_THAT(attention.BeginGraphStep(batch), testing::IsOkAndHolds(2));
+  attention.EndGraphStep();
+  CARAVAN_ASSERT_OK(context_->Wait());
+  std::vector<float> values = out.Get();
+  EXPECT_TRUE(std::all_of(values.begin() + 3 * kWidth, values.end(),
+                          [](float value) { return std::isnan(value); }));
+  values.resize(3 * kWidth);
+  std::vector<float> wanted = expected.Get();
+  wanted.resize(3 * kWidth);
+  EXPECT_EQ(values, wanted);
 }
 
 TEST_F(AttentionOperationsTest, RefusesWhatIsBeyondTheLimits) {

@@ -1,5 +1,7 @@
 // What ranks say when one of them stalls, fails or does not come. Those that
 // are killed are in nccl_processes_test.py.
+#include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/worker/comm/nccl/nccl_test_ranks.h"
 #include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/recorded_graph.h"
 
 namespace caravan::worker {
 namespace {
@@ -22,6 +25,7 @@ namespace {
 using ::caravan::testing::StatusIs;
 using emulated::NcclFault;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr int kRanks = 3;
 constexpr absl::Duration kTimeout = absl::Milliseconds(300);
@@ -231,6 +235,79 @@ TEST_P(NcclFailureTest, AnAbortEndsAWaitForTheDevice) {
 INSTANTIATE_TEST_SUITE_P(Operations, NcclFailureTest,
                          ::testing::ValuesIn(kOperations),
                          [](const auto& info) { return info.param.name; });
+
+// Holds one graph, as a backend holds those of its steps.
+class OneGraph final : public cuda::GraphHolder {
+ public:
+  void DropGraphs() override { graph.reset(); }
+  std::unique_ptr<cuda::RecordedGraph> graph;
+};
+
+// An all-reduce, then the same from a graph; how that ended. The graph is gone
+// before the group is.
+absl::Status ReduceInGraph(NcclTestRank& self) {
+  CARAVAN_ASSIGN_OR_RETURN(
+      auto group, self.world->CreateGroup({.name = "tp0",
+                                           .world_ranks = {0, 1, 2},
+                                           .timeout = absl::Seconds(2)}));
+  CARAVAN_ASSIGN_OR_RETURN(const cuda::DeviceMemory memory,
+                           cuda::DeviceMemory::Create(100 * sizeof(float)));
+  const Tensor tensor = {memory.data(), DType::kFloat32, 1, 100};
+  CARAVAN_RETURN_IF_ERROR(group->AllReduceSum(tensor));
+  CARAVAN_RETURN_IF_ERROR(self.context->Wait());
+  OneGraph holder;
+  CARAVAN_ASSIGN_OR_RETURN(holder.graph,
+                           cuda::RecordedGraph::Record(*self.context, [&] {
+                             return group->AllReduceSum(tensor);
+                           }));
+  self.context->SetGraphHolder(&holder);
+  CARAVAN_RETURN_IF_ERROR(holder.graph->Launch());
+  const absl::Status status = self.context->Wait();
+  const bool broken = !status.ok();
+  if (broken != (holder.graph == nullptr)) {
+    return absl::InternalError(
+        "a broken group's graph is there, or a whole "
+        "one's is not");
+  }
+  group.reset();
+  self.context->SetGraphHolder(nullptr);
+  if (holder.graph != nullptr) {
+    return absl::InternalError("a graph outlives its group");
+  }
+  return status;
+}
+
+TEST(NcclGraphs, AreDroppedBeforeTheGroupEnds) {
+  ::testing::internal::CaptureStderr();
+  const auto results = RunNcclRanks(kRanks, ReduceInGraph);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              Not(HasSubstr("does not abort")));
+  for (const absl::Status& result : results) CARAVAN_EXPECT_OK(result);
+}
+
+TEST(NcclGraphs, AreDroppedBeforeABrokenGroupAborts) {
+  emulated::InjectNcclFault(NcclFault::kStall, 1, 1);
+  ::testing::internal::CaptureStderr();
+  const auto results = RunNcclRanks(kRanks, ReduceInGraph);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              Not(HasSubstr("does not abort")));
+  emulated::InjectNcclFault(NcclFault::kNone, 0, 0);
+  for (const absl::Status& result : results) {
+    EXPECT_THAT(result,
+                StatusIs(absl::StatusCode::kDeadlineExceeded,
+                         HasSubstr("all-reduce timed out: group=tp0 peer=")));
+  }
+}
+
+TEST(NcclEnvironment, IsTheUsersWhereTheySaySo) {
+  unsetenv("NCCL_GRAPH_REGISTER");
+  SetNcclEnvironment();
+  EXPECT_STREQ(std::getenv("NCCL_GRAPH_REGISTER"), "0");
+  setenv("NCCL_GRAPH_REGISTER", "1", /*overwrite=*/1);
+  SetNcclEnvironment();
+  EXPECT_STREQ(std::getenv("NCCL_GRAPH_REGISTER"), "1");
+  unsetenv("NCCL_GRAPH_REGISTER");
+}
 
 TEST(NcclJoin, ARankThatCannotJoinIsTold) {
   emulated::InjectNcclFault(NcclFault::kInitError, 1, 0);

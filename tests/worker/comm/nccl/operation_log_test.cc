@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -25,6 +26,14 @@ class FakeGroup final : public WatchedGroup {
     return absl::UnavailableError(
         absl::StrCat(name_, " ", operation.name, " peer=", operation.peer));
   }
+  absl::Status OnReplay(const DeviceOperation& operation,
+                        int64_t count) override {
+    replayed.push_back(absl::StrCat(operation.name, " x", count));
+    return refusal;
+  }
+
+  std::vector<std::string> replayed;
+  absl::Status refusal;
 
  private:
   const std::string name_;
@@ -91,10 +100,45 @@ TEST_F(OperationLogTest, ForgetsAGroup) {
   CARAVAN_EXPECT_OK(context_->Wait());
 }
 
+TEST_F(OperationLogTest, TellsGroupsOfWhatIsReplayed) {
+  log_->BeginRecording();
+  EXPECT_TRUE(log_->recording());
+  for (int i = 0; i < 3; ++i) {
+    CARAVAN_EXPECT_OK(log_->Add(&tensor_, {"all-reduce"}));
+  }
+  CARAVAN_EXPECT_OK(log_->Add(&pipeline_, {"send", 2}));
+  CARAVAN_EXPECT_OK(log_->Add(&tensor_, {"all-reduce"}));
+  const auto notes = log_->EndRecording();
+  EXPECT_FALSE(log_->recording());
+  // Not begun.
+  CARAVAN_EXPECT_OK(log_->OnWait(absl::Seconds(100)));
+  EXPECT_THAT(tensor_.replayed, ::testing::IsEmpty());
+  CARAVAN_EXPECT_OK(log_->BeforeReplay(*notes));
+  EXPECT_THAT(tensor_.replayed,
+              ::testing::ElementsAre("all-reduce x3", "all-reduce x1"));
+  EXPECT_THAT(pipeline_.replayed, ::testing::ElementsAre("send x1"));
+  pipeline_.refusal = absl::AbortedError("broken");
+  EXPECT_EQ(log_->BeforeReplay(*notes), pipeline_.refusal);
+}
+
+TEST_F(OperationLogTest, AsksTheGroupWhoseReplayTheDeviceIsIn) {
+  log_->BeginRecording();
+  CARAVAN_EXPECT_OK(log_->Add(&tensor_, {"all-reduce"}));
+  CARAVAN_EXPECT_OK(log_->Add(&tensor_, {"all-reduce"}));
+  const auto notes = log_->EndRecording();
+  ASSERT_TRUE(gate_.Close(context_->stream()));
+  CARAVAN_EXPECT_OK(log_->AfterReplay(*notes));
+  CARAVAN_EXPECT_OK(log_->Add(&pipeline_, {"send", 2}));
+  EXPECT_THAT(context_->Wait(), StatusIs(absl::StatusCode::kUnavailable,
+                                         "tp0 all-reduce peer=-1"));
+  gate_.Open();
+}
+
 TEST_F(OperationLogTest, HoldsManyAndUsesEventsAgain) {
   for (int i = 0; i < 3000; ++i) {
     CARAVAN_ASSERT_OK(log_->Add(&tensor_, {"all-reduce"}));
   }
+  log_->Forget(&tensor_);  // it would end a wait, however short
   CARAVAN_EXPECT_OK(context_->Wait());
   CARAVAN_EXPECT_OK(log_->OnWait(absl::Seconds(100)));
 }

@@ -1,0 +1,239 @@
+// Steps of a Backend: the bits of their operations, however often and in which
+// company they are run.
+#ifndef CARAVAN_TESTS_CONFORMANCE_BACKEND_STEPS_SUITE_H_
+#define CARAVAN_TESTS_CONFORMANCE_BACKEND_STEPS_SUITE_H_
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "tests/conformance/backend_attention_suite.h"
+#include "tests/conformance/backend_fixture.h"
+
+namespace caravan::worker {
+
+// A layer of attention and its projection, on tensors that stay where they are.
+class StepModel final {
+ public:
+  static constexpr int64_t kMaxRows = 40;
+  static constexpr int64_t kNumBlocks = 140;
+
+  StepModel(Backend& backend, const AttentionModel& model, uint32_t seed)
+      : backend_(backend),
+        model_(model),
+        norm_(backend, model.norm),
+        cos_(backend, model.cos),
+        sin_(backend, model.sin),
+        rope_{cos_.tensor(), sin_.tensor()},
+        x_(backend, kMaxRows, AttentionModel::kHidden),
+        queries_(backend, kMaxRows, width()),
+        attention_(backend, kMaxRows, width()) {
+    qkv_ = Load(model.qkv);
+    output_ = Load(RandomMatrix(AttentionModel::kHidden, width(), seed, 0.2f));
+    auto cache =
+        backend.CreateKvCache({.num_layers = 1,
+                               .num_blocks = kNumBlocks,
+                               .num_kv_heads = model.shape.num_kv_heads,
+                               .head_dim = model.shape.head_dim});
+    EXPECT_THAT(cache, testing::IsOk());
+    cache_ = *std::move(cache);
+    CARAVAN_EXPECT_OK(Reserve(AttentionModel::kPositions));
+  }
+
+  absl::Status Reserve(int64_t max_positions) {
+    return backend_.Reserve({.max_rows = kMaxRows,
+                             .max_sequences = kMaxRows,
+                             .max_positions = max_positions,
+                             .attention = model_.shape});
+  }
+
+  // The operations, on the first rows of x.
+  absl::Status Enqueue(const Batch& batch) {
+    const AttentionLayer layer = {
+        .shape = &model_.shape, .rope = &rope_, .cache = cache_.get()};
+    const Tensor x = x_.tensor().Rows(0, batch.num_rows);
+    const Tensor queries = queries_.tensor().Rows(0, batch.num_rows);
+    const Tensor attention = attention_.tensor().Rows(0, batch.num_rows);
+    CARAVAN_RETURN_IF_ERROR(
+        backend_.AttentionInput(x, {norm_.tensor(), AttentionModel::kEpsilon},
+                                *qkv_, layer, batch, queries));
+    CARAVAN_RETURN_IF_ERROR(
+        backend_.Attention(queries, layer, batch, attention));
+    return backend_.Linear(attention, *output_, &x, x);
+  }
+
+  absl::Status RunStep(const Batch& batch) {
+    return backend_.RunStep(
+        batch, {.owner = this,
+                .max_rows = kMaxRows,
+                .enqueue = [this](const Batch& rows) { return Enqueue(rows); },
+                .all_agree = [](bool ok) { return ok; }});
+  }
+
+  void Write(const HostMatrix& x) {
+    CARAVAN_EXPECT_OK(backend_.CopyIn(
+        absl::MakeConstSpan(reinterpret_cast<const std::byte*>(x.values.data()),
+                            x.values.size() * sizeof(float)),
+        x_.tensor().Rows(0, x.rows)));
+  }
+  HostMatrix Read(int64_t num_rows) const {
+    return x_.Read().Rows(0, num_rows);
+  }
+
+ private:
+  int64_t width() const {
+    return model_.shape.num_heads * model_.shape.head_dim;
+  }
+  std::unique_ptr<Weight> Load(const HostMatrix& matrix) {
+    auto weight = backend_.LoadWeight(ReaderOf(matrix, WeightFormat::kFloat32),
+                                      WeightFormat::kFloat32);
+    EXPECT_THAT(weight, testing::IsOk());
+    return *std::move(weight);
+  }
+
+  Backend& backend_;
+  const AttentionModel& model_;
+  const DeviceMatrix norm_;
+  const DeviceMatrix cos_;
+  const DeviceMatrix sin_;
+  const RopeTables rope_;
+  const DeviceMatrix x_;
+  const DeviceMatrix queries_;
+  const DeviceMatrix attention_;
+  std::unique_ptr<Weight> qkv_;
+  std::unique_ptr<Weight> output_;
+  std::unique_ptr<KvCache> cache_;
+};
+
+// Sequences that grow in two models alike: in one by steps, in the other by the
+// operations alone.
+class TwinSteps final {
+ public:
+  TwinSteps(Backend& steps, Backend& operations, const AttentionModel& model,
+            uint32_t seed)
+      : steps_(steps, model, seed), operations_(operations, model, seed) {}
+
+  StepModel& steps() { return steps_; }
+
+  // `num_rows` more positions of each sequence, whose outcomes are the same.
+  void Grow(const std::vector<int>& sequences, int64_t num_rows) {
+    Batch batch;
+    for (const int sequence : sequences) {
+      Sequence& grown = sequences_.at(sequence);
+      while (grown.length + num_rows >
+             static_cast<int64_t>(grown.blocks.size()) * kKvBlockTokens) {
+        grown.blocks.push_back(next_block_++);
+      }
+      batch.sequences.push_back({.first_row = batch.num_rows,
+                                 .num_rows = num_rows,
+                                 .first_position = grown.length,
+                                 .blocks = grown.blocks});
+      batch.num_rows += num_rows;
+      grown.length += num_rows;
+    }
+    const HostMatrix x =
+        RandomMatrix(batch.num_rows, AttentionModel::kHidden, ++seed_);
+    steps_.Write(x);
+    operations_.Write(x);
+    CARAVAN_EXPECT_OK(steps_.RunStep(batch));
+    CARAVAN_EXPECT_OK(operations_.Enqueue(batch));
+    EXPECT_THAT(steps_.Read(batch.num_rows),
+                SameBitsAs(operations_.Read(batch.num_rows)))
+        << "rows=" << batch.num_rows
+        << " position=" << batch.sequences[0].first_position;
+  }
+
+ private:
+  struct Sequence {
+    int64_t length = 0;
+    std::vector<int32_t> blocks;
+  };
+  StepModel steps_;
+  StepModel operations_;
+  std::vector<Sequence> sequences_ = std::vector<Sequence>(StepModel::kMaxRows);
+  int32_t next_block_ = 0;
+  uint32_t seed_ = 100;
+};
+
+inline std::vector<int> FirstSequences(int count) {
+  std::vector<int> sequences(count);
+  std::iota(sequences.begin(), sequences.end(), 0);
+  return sequences;
+}
+
+class BackendSteps : public BackendSuite {
+ protected:
+  void SetUp() override {
+    BackendSuite::SetUp();
+    if (backend_ != nullptr) other_ = Make(2);
+  }
+
+  const AttentionModel model_{2, {0, 0, 1}, 24};
+  std::unique_ptr<Backend> other_;
+};
+
+// Every number of rows three times and more, with prompts and other numbers
+// between them.
+TEST_P(BackendSteps, HaveTheBitsOfTheirOperations) {
+  TwinSteps twins(*backend_, *other_, model_, 1);
+  twins.Grow(FirstSequences(3), 11);
+  for (int round = 0; round < 4; ++round) {
+    for (const int num_rows : {1, 2, 3, 5, 11}) {
+      twins.Grow(FirstSequences(num_rows), 1);
+    }
+    twins.Grow({4, 7}, 6);
+    twins.Grow({9, 2, 30}, 1);
+  }
+  twins.Grow(FirstSequences(StepModel::kMaxRows), 1);
+  twins.Grow(FirstSequences(StepModel::kMaxRows), 1);
+  twins.Grow(FirstSequences(StepModel::kMaxRows - 1), 1);
+}
+
+// From one part of the context to the next.
+TEST_P(BackendSteps, GrowIntoLongContexts) {
+  TwinSteps twins(*backend_, *other_, model_, 1);
+  for (int i = 0; i < 9; ++i) twins.Grow({0}, 28);
+  for (int i = 0; i < 9; ++i) twins.Grow({0, 1, 2}, 1);  // over 256
+  for (int i = 0; i < 9; ++i) twins.Grow({0}, 28);
+  for (int i = 0; i < 4; ++i) twins.Grow({2, 0, 1}, 1);  // over 512
+  for (int i = 0; i < 4; ++i) twins.Grow({2, 1}, 1);     // short ones again
+}
+
+TEST_P(BackendSteps, SurviveNewRoom) {
+  TwinSteps twins(*backend_, *other_, model_, 1);
+  for (int i = 0; i < 4; ++i) twins.Grow({0, 1, 2}, 1);
+  CARAVAN_ASSERT_OK(twins.steps().Reserve(4 * AttentionModel::kPositions));
+  for (int i = 0; i < 4; ++i) twins.Grow({0, 1, 2}, 1);
+}
+
+TEST_P(BackendSteps, OfSeveralOwnersDoNotMeet) {
+  TwinSteps one(*backend_, *other_, model_, 1);
+  TwinSteps two(*backend_, *other_, model_, 2);
+  for (int i = 0; i < 5; ++i) {
+    one.Grow({0, 1, 2}, 1);
+    two.Grow({0, 1, 2}, 1);
+  }
+}
+
+TEST_P(BackendSteps, TellTheErrorsOfTheirOperations) {
+  TwinSteps twins(*backend_, *other_, model_, 1);
+  const std::vector<int32_t> blocks = {100};
+  const Batch batch = {{{0, 1, 0, blocks}}, 1};
+  for (int i = 0; i < 4; ++i) {
+    const absl::Status status = backend_->RunStep(
+        batch, {.owner = this,
+                .max_rows = 1,
+                .enqueue = [](const Batch&) -> absl::Status {
+                  return absl::UnavailableError("peer=3 is gone");
+                },
+                .all_agree = [](bool ok) { return ok; }});
+    EXPECT_THAT(status, testing::StatusIs(absl::StatusCode::kUnavailable,
+                                          "peer=3 is gone"));
+  }
+  for (int i = 0; i < 4; ++i) twins.Grow({0, 1, 2}, 1);
+}
+
+}  // namespace caravan::worker
+
+#endif  // CARAVAN_TESTS_CONFORMANCE_BACKEND_STEPS_SUITE_H_

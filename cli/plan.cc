@@ -189,6 +189,8 @@ void AddModelOptions(CLI::App& command, PlanCommandOptions& options) {
                   options.memory_utilization,
                   "Share of the memory that may be filled")
       ->capture_default_str();
+  command.add_flag("--enforce-eager", options.enforce_eager,
+                   "Without memory for CUDA graphs");
   command
       .add_option("--dtype", options.dtype,
                   "How weights that are not quantized are held: auto (as in "
@@ -231,7 +233,8 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
       .max_model_len = options.max_model_len,
       .max_sequences = options.max_sequences,
       .max_rows_per_step = options.max_rows_per_step,
-      .memory_utilization = options.memory_utilization};
+      .memory_utilization = options.memory_utilization,
+      .enforce_eager = options.enforce_eager};
   CARAVAN_ASSIGN_OR_RETURN(plan_options.weight_dtype, FindDType(options, spec));
   CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
                            partition::ParseQuantization(options.quantization));

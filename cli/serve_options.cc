@@ -67,6 +67,9 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
          options.memory_utilization,
          "Share of a node's memory, or of each GPU's, that may be filled")
       ->capture_default_str();
+  app.add_flag("--enforce-eager", options.enforce_eager,
+               "GPUs run steps operation by operation, not as CUDA graphs: "
+               "slower, with a little more memory for keys and values");
   app.add_option("--simulated-step-us", options.simulated_step_us,
                  "Microseconds of a simulated step")
       ->group("");

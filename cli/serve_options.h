@@ -38,6 +38,7 @@ struct ServeOptions {
   int64_t max_batched_tokens = 512;
   std::string kv_cache_memory = "2GiB";  // on each node
   double memory_utilization = 0.9;
+  bool enforce_eager = false;  // no CUDA graphs
 
   // HTTP.
   std::string host = "127.0.0.1";

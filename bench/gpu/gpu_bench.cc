@@ -44,6 +44,7 @@ struct Settings {
   int64_t depth = 128;  // tokens before those that are measured
   int64_t output = 32;  // tokens that are
   std::vector<int> streams = {1, 16};
+  bool enforce_eager = false;
   GpuProbeOptions probe;
 };
 
@@ -86,7 +87,8 @@ absl::StatusOr<v1::EnginePlan> PlanOneGpu(const partition::ModelSpec& spec,
                     std::max<int64_t>(settings.prompt, MostStreams(settings)),
                 .memory_utilization = 1,
                 .num_blocks = MostStreams(settings) *
-                              CeilDivide(positions, partition::kBlockTokens)}));
+                              CeilDivide(positions, partition::kBlockTokens),
+                .enforce_eager = settings.enforce_eager}));
   v1::EnginePlan proto = coordinator::ToProto(
       plan, {{.device_kind = "cuda", .device_uuid = "this one"}});
   proto.set_step_timeout_ms(60000);
@@ -220,13 +222,15 @@ absl::Status RunBenchmark(const Settings& settings) {
                            MakeRepeatingSource(shape, format));
   const partition::ModelSpec& spec = source->spec();
 
+  const worker::CudaBackendOptions options = {
+      .device = settings.device, .use_graphs = !settings.enforce_eager};
   CARAVAN_ASSIGN_OR_RETURN(
       const std::shared_ptr<worker::cuda::DeviceContext> context,
-      worker::OpenCudaDevice({.device = settings.device}));
+      worker::OpenCudaDevice(options));
   CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<GpuProbe> probe,
                            GpuProbe::Create(*context, settings.probe));
   CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<worker::Backend> backend,
-                           worker::CreateCudaBackend(context, {}));
+                           worker::CreateCudaBackend(context, options));
   CARAVAN_ASSIGN_OR_RETURN(
       const v1::EnginePlan plan,
       PlanOneGpu(spec, settings, backend->Info().free_bytes.value_or(0)));
@@ -273,6 +277,8 @@ int Main(int argc, char** argv) {
       ->delimiter(',')
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_flag("--enforce-eager", settings.enforce_eager,
+               "Decode steps operation by operation, not as CUDA graphs");
   app.add_option("--probe-bytes", settings.probe.read_bytes,
                  "What is read to measure the bandwidth")
       ->check(CLI::Range(int64_t{1} << 12, int64_t{1} << 36))

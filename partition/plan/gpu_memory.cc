@@ -43,9 +43,13 @@ constexpr int64_t kChunkAlignment = 16;
 // on a card with 34 of them and 555 MiB on one with 188
 // (github.com/ggml-org/llama.cpp/pull/23604).
 constexpr int64_t kContextBytes = 512 * kMiB;
-// Decode steps as CUDA graphs, one for each of some batch sizes: about a
-// kilobyte for each of some hundred kernels, doubled for what the driver keeps.
-constexpr int64_t kGraphBytes = 64 * kMiB;
+// Decode steps as CUDA graphs, as many as worker/backend/cuda/step_graphs.h
+// keeps: a layer is 11 kernels and, with tensor parallelism, two collectives
+// and the kernels that add up what they gather; each about a kilobyte, doubled
+// for what the driver keeps.
+constexpr int64_t kMostGraphs = 64;
+constexpr int64_t kLayerOperations = 15;
+constexpr int64_t kGraphOperationBytes = 2048;
 // NCCL keeps, for each channel and neighbour, about 10 MiB of buffers for its
 // three protocols and a page of state. A ring over PCIe or Ethernet has few
 // channels; users report 544 MiB for two A100 with NVLink, which has most
@@ -114,6 +118,12 @@ int64_t ReduceBytes(const PlanOptions& options, int64_t values) {
              : gathered + values * value_bytes;
 }
 
+int64_t GraphBytes(const RankPlan& rank, const PlanOptions& options) {
+  if (options.enforce_eager) return 0;
+  return kMostGraphs * rank.layers.size() * kLayerOperations *
+         kGraphOperationBytes;
+}
+
 }  // namespace
 
 int64_t GpuMatrixBytes(WeightFormat format, int64_t rows, int64_t cols) {
@@ -164,7 +174,8 @@ int64_t GpuCommunicationBytes(const ModelSpec& spec,
 
 int64_t GpuReserveBytes(const ModelSpec& spec, const RankPlan& rank,
                         const PlanOptions& options) {
-  int64_t bytes = kContextBytes + kGraphBytes + kNumBuffers * kPageBytes;
+  int64_t bytes =
+      kContextBytes + GraphBytes(rank, options) + kNumBuffers * kPageBytes;
   ForEachMatrix(spec, rank, options.hold(), [&bytes](const HeldMatrix& matrix) {
     const int64_t each =
         GpuMatrixBytes(matrix.format, matrix.rows, matrix.cols);

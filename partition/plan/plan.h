@@ -50,6 +50,8 @@ struct PlanOptions {
   double memory_utilization = 0.9;
   // KV blocks; 0: what fits, at most for max_sequences of max_model_len.
   int64_t num_blocks = 0;
+  // GPUs run no steps as CUDA graphs, which take memory.
+  bool enforce_eager = false;
 
   HoldOptions hold() const { return {quantization, weight_dtype}; }
 };

@@ -82,7 +82,8 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   AddModelOptions(app, options);
   app.parse(
       "my-model --tensor-parallel-size 3 --pp 2 --dtype float16 -q q4 "
-      "--max-model-len 512 --activation-dtype bfloat16 --skip-tokenizer-init");
+      "--max-model-len 512 --activation-dtype bfloat16 --skip-tokenizer-init "
+      "--enforce-eager");
   EXPECT_EQ(options.model, "my-model");
   EXPECT_EQ(options.tp, 3);
   EXPECT_EQ(options.pp, 2);
@@ -91,6 +92,8 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   EXPECT_EQ(options.max_model_len, 512);
   EXPECT_EQ(options.activation_dtype, "bfloat16");
   EXPECT_TRUE(options.skip_tokenizer_init);
+  EXPECT_TRUE(options.enforce_eager);
+  EXPECT_FALSE(ServeOptions().enforce_eager);
   for (const char* line :
        {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --quantization q5",
         "m --activation-dtype float16", "m --activation-dtype",

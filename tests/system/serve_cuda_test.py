@@ -5,6 +5,7 @@ usage: serve_cuda_test.py CARAVAN CUDA_ENGINE
 """
 
 import os
+import re
 import sys
 import threading
 
@@ -72,6 +73,25 @@ def check_layouts(binary, folder, layouts):
             caravan.stop()
         check(seen.setdefault(tp, alone) == alone,
               f"tp {tp}: other bits with pp {pp}")
+
+
+def decode_steps_are_replayed_as_graphs(binary, folder):
+    """By every rank, unless it is told not to, with the same bits."""
+    seen = []
+    for more in ([], ["--enforce-eager"]):
+        with serve(binary, folder, "--device", "cuda", "-tp", "2", "-pp", "2",
+                   "--verbose", *more) as caravan:
+            caravan.wait_ready()
+            seen.append([answer(caravan, prompt) for prompt in PROMPTS])
+            caravan.stop()
+            said = caravan.output.all_lines()
+        replaying = {
+            match.group(1) for line in said
+            if (match := re.search(r"engine r\d+ e\d+ rank (\d+)\].*replays "
+                                   r"decode steps as CUDA graphs", line))}
+        wanted = set() if more else {"0", "1", "2", "3"}
+        check(replaying == wanted, f"{more}: ranks {replaying} replay")
+    check(seen[0] == seen[1], f"other bits with graphs: {seen}")
 
 
 def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):
@@ -162,7 +182,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     os.environ["CARAVAN_CUDA_ENGINE"] = os.path.abspath(sys.argv[2])
     sys.exit(run_tests(
-        [every_layout_gives_the_cpus_tokens, survives_faults,
+        [every_layout_gives_the_cpus_tokens,
+         decode_steps_are_replayed_as_graphs, survives_faults,
          a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens,
          a_mixed_pipeline_survives_faults,
          the_real_model_in_four_bits_goes_on_as_on_the_cpu],

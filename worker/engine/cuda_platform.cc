@@ -33,7 +33,8 @@ class CudaPlatform final : public Platform {
     const absl::Duration step_timeout =
         absl::Milliseconds(setup.plan->step_timeout_ms());
     const CudaBackendOptions options = {
-        .timeout = step_timeout + kLastResort};
+        .timeout = step_timeout + kLastResort,
+        .use_graphs = !setup.plan->enforce_eager()};
     CARAVAN_ASSIGN_OR_RETURN(context_, OpenCudaDevice(options));
     return CreateCudaBackend(context_, options);
   }

@@ -55,6 +55,7 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
   EXPECT_EQ(plan.weight_dtype(), "float32");
   EXPECT_EQ(plan.quantization(), "q4");
   EXPECT_EQ(plan.activation_dtype(), "bfloat16");
+  EXPECT_FALSE(plan.enforce_eager());
   EXPECT_EQ(plan.max_model_len(), 1024);
   EXPECT_EQ(plan.model().path(), "/models/tiny");
   EXPECT_EQ(plan.model().fingerprint(), "abc");
@@ -75,6 +76,14 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
   EXPECT_EQ(plan.ranks(0).layers().begin(), 0);
   EXPECT_EQ(plan.ranks(3).layers().end(), 5);
   EXPECT_EQ(plan.ranks(1).layers().end(), plan.ranks(2).layers().begin());
+}
+
+TEST(PlanReplicaTest, TellsEnginesToDoWithoutGraphs) {
+  PlannerOptions options = Options(1, 1);
+  options.plan.enforce_eager = true;
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const v1::EnginePlan plan,
+                               PlanReplica(options, Nodes(1)));
+  EXPECT_TRUE(plan.enforce_eager());
 }
 
 TEST(PlanReplicaTest, TheCacheKeepsWithinANodesShareForIt) {

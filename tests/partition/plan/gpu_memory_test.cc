@@ -171,9 +171,18 @@ TEST(GpuMemoryTest, BFloat16HalvesWhatGroupsGather) {
   EXPECT_EQ(communication(2, 2, 512), 512 * kMiB + 3 * message);
 }
 
+TEST(GpuMemoryTest, GraphsAreReservedUnlessThereAreNone) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const RankPlan rank{.layers = {0, 32}};
+  // 64 graphs of 15 operations for each layer.
+  EXPECT_EQ(GpuReserveBytes(spec, rank, {}) -
+                GpuReserveBytes(spec, rank, {.enforce_eager = true}),
+            int64_t{64} * 32 * 15 * 2048);
+}
+
 TEST(GpuMemoryTest, WholePagesAreReserved) {
   const ModelSpec spec = Named("llama-2-7b");
-  const PlanOptions options;
+  const PlanOptions options = {.enforce_eager = true};
   RankPlan rank{.shard = {.heads = {0, 32},
                           .kv_heads = {0, 32},
                           .mlp_columns = {0, 11008},

@@ -16,6 +16,8 @@ PROMPTS = [[1], [5, 6, 7], list(range(3, 60))]
 TOKENS = 12
 # Between a GPU's arithmetic and the CPU's.
 TOLERANCE = 1e-3
+# And between activations sent in bfloat16 and in float32.
+ROUNDED = 0.1
 
 
 def serve(binary, folder, *more):
@@ -41,12 +43,12 @@ def answer(caravan, prompt):
     return choice["token_ids"], choice["logprobs"]["token_logprobs"], leads
 
 
-def check_close(got, wanted, what):
+def check_close(got, wanted, what, tolerance=TOLERANCE):
     """The same tokens with about the same logits, up to the first tie."""
     for i, (token, logprob, lead) in enumerate(zip(*wanted)):
-        if lead < TOLERANCE:
+        if lead < tolerance:
             return
-        check(got[0][i] == token and abs(got[1][i] - logprob) < TOLERANCE,
+        check(got[0][i] == token and abs(got[1][i] - logprob) < tolerance,
               f"{what}: token {i} is {got[0][i]} ({got[1][i]}), "
               f"on the CPU {token} ({logprob})")
 
@@ -73,6 +75,29 @@ def check_layouts(binary, folder, layouts):
             caravan.stop()
         check(seen.setdefault(tp, alone) == alone,
               f"tp {tp}: other bits with pp {pp}")
+
+
+def activations_in_bfloat16_are_rounded_and_no_more(binary, folder):
+    with serve(binary, folder) as caravan:
+        caravan.wait_ready()
+        wanted = [answer(caravan, prompt) for prompt in PROMPTS]
+        caravan.stop()
+    on_gpus = None
+    for devices, pp in [("cuda", 1), ("cuda", 2), ("cuda,cpu", 2)]:
+        with serve(binary, folder, "--device", devices, "-tp", "2",
+                   "-pp", str(pp),
+                   "--activation-dtype", "bfloat16") as caravan:
+            caravan.wait_ready()
+            alone = [answer(caravan, prompt) for prompt in PROMPTS]
+            for got, reference in zip(alone, wanted):
+                check_close(got, reference, f"pp {pp} on {devices}", ROUNDED)
+            check(alone != wanted, "nothing was rounded")
+            check(together(caravan) == alone,
+                  f"pp {pp} on {devices}: other bits beside other requests")
+            caravan.stop()
+        if devices == "cuda":
+            on_gpus = on_gpus or alone
+            check(on_gpus == alone, f"other bits with pp {pp}")
 
 
 def decode_steps_are_replayed_as_graphs(binary, folder):
@@ -183,6 +208,7 @@ if __name__ == "__main__":
     os.environ["CARAVAN_CUDA_ENGINE"] = os.path.abspath(sys.argv[2])
     sys.exit(run_tests(
         [every_layout_gives_the_cpus_tokens,
+         activations_in_bfloat16_are_rounded_and_no_more,
          decode_steps_are_replayed_as_graphs, survives_faults,
          a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens,
          a_mixed_pipeline_survives_faults,

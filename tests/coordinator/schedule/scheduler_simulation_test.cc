@@ -232,12 +232,15 @@ TEST(SchedulerEpochTest, ItsEndReachesEverySinkOnceAndTheNextServes) {
     SimulatedReplica replica({.max_sequences = 6});
     replica.StartEpoch(ReplicaInfo(num_stages, 100));
     replica.group().FailAtStep(40, absl::InternalError("rank 2 died"));
+    // Until all are there, however slow this thread is.
+    replica.group().SetStalled(true);
     std::vector<std::shared_ptr<RecordingSink>> sinks;
     for (int i = 0; i < 12; ++i) {
       sinks.push_back(std::make_shared<RecordingSink>());
       CARAVAN_ASSERT_OK(replica.scheduler().Submit(
           {.prompt = Prompt(5 + i, i), .max_tokens = 300}, sinks.back()));
     }
+    replica.group().SetStalled(false);
     ASSERT_TRUE(replica.AwaitEnd());
     for (const auto& sink : sinks) {
       ASSERT_TRUE(sink->AwaitFinished());

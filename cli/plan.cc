@@ -41,7 +41,8 @@ Examples:
       Two GPUs, with weights of 4 bits; also what CUDA and NCCL take.
   caravan plan llama-2-13b -pp 2 --device cuda --device-memory 24GiB,16GiB
       Unequal ones: the smaller takes fewer layers if it must.
-  caravan plan llama-2-13b -tp 2 --device cuda --device-memory 24GiB,12GiB
+  caravan plan llama-2-13b -tp 2 --device cuda \
+      --device-memory 24GiB,12GiB --max-model-len 2048
       In one stage: it takes fewer heads and columns of each layer.
   caravan plan llama-2-70b -pp 2 -q q4 --device cuda,cpu \
       --device-memory 24GiB,64GiB

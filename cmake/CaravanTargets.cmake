@@ -28,8 +28,9 @@ if(CARAVAN_SANITIZE)
 endif()
 
 # caravan_library(NAME n HDRS ... SRCS ... DEPS ... PRIVATE_DEPS ...)
-# makes the static library caravan_n with the alias caravan::n. Headers form a
-# verified header set: each must compile alone.
+# makes the static library caravan_n with the alias caravan::n. Each header must
+# compile alone: where x.cc is among the sources, it proves that by including x.h
+# first (tests/structure); the others form a header set that CMake verifies.
 function(caravan_library)
   cmake_parse_arguments(ARG "" "NAME" "HDRS;SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
   set(target caravan_${ARG_NAME})
@@ -44,10 +45,20 @@ function(caravan_library)
     set(scope INTERFACE)
   endif()
   add_library(caravan::${ARG_NAME} ALIAS ${target})
-  if(ARG_HDRS)
-    target_sources(${target} ${scope}
-      FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HDRS})
-  endif()
+  set(alone ${ARG_HDRS})
+  foreach(source IN LISTS ARG_SRCS)
+    string(REGEX REPLACE "\\.cc$" ".h" header ${source})
+    list(REMOVE_ITEM alone ${header})
+  endforeach()
+  set(included_first ${ARG_HDRS})
+  list(REMOVE_ITEM included_first ${alone})
+  target_sources(${target} ${scope}
+    FILE_SET included_first TYPE HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}
+      FILES ${included_first}
+    FILE_SET alone TYPE HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}
+      FILES ${alone})
+  set_target_properties(${target} PROPERTIES
+    INTERFACE_HEADER_SETS_TO_VERIFY alone)
   target_link_libraries(${target} ${scope} caravan::build_flags ${ARG_DEPS})
 endfunction()
 

@@ -1,7 +1,8 @@
 # Tests of CUDA code on the emulated device (tests/emulated_device). What runs a
 # kernel is built in several variants, so that an ordinary build runs all modes:
 #   plain   seeds and protected memory are chosen when it runs
-#   asan    with AddressSanitizer and UndefinedBehaviorSanitizer
+#   asan    with AddressSanitizer; but for the tests themselves, which would take
+#           twice as long to build, with UndefinedBehaviorSanitizer too
 #   tsan    with ThreadSanitizer, which knows the fibers
 # A build with a sanitizer has one variant, under the plain name. The emulation
 # itself is built once, without any.
@@ -32,7 +33,7 @@ function(caravan_emulated_flags result variant)
   set(${result} ${flags} PARENT_SCOPE)
 endfunction()
 
-# Flags of kernels and tests of a variant.
+# Flags of a variant.
 function(caravan_emulated_options target variant)
   # Unknown pragmas: `unroll` is nvcc's.
   target_compile_options(${target} PRIVATE -O1 -g1 -Wno-unknown-pragmas)
@@ -45,6 +46,14 @@ function(caravan_emulated_options target variant)
   caravan_emulated_flags(flags ${variant})
   target_compile_options(${target} PRIVATE ${flags})
   target_link_options(${target} PUBLIC ${flags})
+endfunction()
+
+# Flags of tests and of the headers that are precompiled for them.
+function(caravan_emulated_test_options target variant)
+  caravan_emulated_options(${target} ${variant})
+  if(variant STREQUAL "asan")
+    target_compile_options(${target} PRIVATE -fno-sanitize=undefined)
+  endif()
 endfunction()
 
 # caravan_emulated_library(NAME n SRCS ...) makes caravan_n, caravan_n_asan and
@@ -92,7 +101,9 @@ function(caravan_emulated_test)
   foreach(variant IN LISTS CARAVAN_EMULATED_VARIANTS)
     caravan_emulated_name(target ${ARG_NAME} ${variant})
     add_executable(${target} ${ARG_SRCS})
-    caravan_emulated_options(${target} ${variant})
+    caravan_emulated_test_options(${target} ${variant})
+    target_precompile_headers(${target}
+      REUSE_FROM caravan_emulated_headers_${variant})
     foreach(dependency IN LISTS ARG_DEPS)
       caravan_emulated_name(library caravan_${dependency} ${variant})
       target_link_libraries(${target} PRIVATE ${library})

@@ -1,0 +1,3 @@
+#include "tests/support/precompiled.h"
+
+// The source that targets of precompiled headers need (cmake/CaravanTests.cmake).

@@ -44,11 +44,11 @@ constexpr int64_t kChunkAlignment = 16;
 // (github.com/ggml-org/llama.cpp/pull/23604).
 constexpr int64_t kContextBytes = 512 * kMiB;
 // Decode steps as CUDA graphs, as many as worker/backend/cuda/step_graphs.h
-// keeps: a layer is 11 kernels and, with tensor parallelism, two collectives
-// and the kernels that add up what they gather; each about a kilobyte, doubled
-// for what the driver keeps.
+// keeps: a layer is up to 11 kernels and, with tensor parallelism, two sums, each
+// of up to five operations (rounded values that are sent by chunks); each about a
+// kilobyte, doubled for what the driver keeps.
 constexpr int64_t kMostGraphs = 64;
-constexpr int64_t kLayerOperations = 15;
+constexpr int64_t kLayerOperations = 21;
 constexpr int64_t kGraphOperationBytes = 2048;
 // NCCL keeps, for each channel and neighbour, about 10 MiB of buffers for its
 // three protocols and a page of state. A ring over PCIe or Ethernet has few

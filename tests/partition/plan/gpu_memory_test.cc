@@ -177,7 +177,7 @@ TEST(GpuMemoryTest, GraphsAreReservedUnlessThereAreNone) {
   // 64 graphs of 15 operations for each layer.
   EXPECT_EQ(GpuReserveBytes(spec, rank, {}) -
                 GpuReserveBytes(spec, rank, {.enforce_eager = true}),
-            int64_t{64} * 32 * 15 * 2048);
+            int64_t{64} * 32 * 21 * 2048);
 }
 
 TEST(GpuMemoryTest, WholePagesAreReserved) {

@@ -72,26 +72,26 @@ def respell(path, name):
 
 
 def run(model, prompt, token_by_token):
-    """Logits at the last prompt position and after each greedy token; the tokens; the least margin."""
-    cache, rows, tokens, margin = None, [], [], 1.0
+    """Logits at the last prompt position and after each greedy token; the tokens; the margin of each."""
+    cache, rows, tokens, margins = None, [], [], []
     pieces = [[t] for t in prompt] if token_by_token else [prompt]
     with torch.no_grad():
         for piece in pieces:
-            out = model(torch.tensor([piece]), past_key_values=cache, use_cache=True)
+            out = model(torch.tensor([piece], device=model.device), past_key_values=cache, use_cache=True)
             cache = out.past_key_values
         for _ in range(NUM_GREEDY):
-            logits = out.logits[0, -1].float()
+            logits = out.logits[0, -1].float().cpu()
             top = torch.topk(logits, 2)
-            margin = min(margin, ((top.values[0] - top.values[1]) / logits.abs().max()).item())
+            margins.append(((top.values[0] - top.values[1]) / logits.abs().max()).item())
             rows.append(logits)
             tokens.append(int(top.indices[0]))
-            out = model(torch.tensor([[tokens[-1]]]), past_key_values=cache, use_cache=True)
+            out = model(torch.tensor([[tokens[-1]]], device=model.device), past_key_values=cache, use_cache=True)
             cache = out.past_key_values
-    return torch.stack(rows), tokens, margin
+    return torch.stack(rows), tokens, margins
 
 
-def write(folder, prompt, rows, tokens, margin):
-    golden = dict(prompt=prompt, greedy=tokens, num_logit_rows=NUM_LOGIT_ROWS, least_margin=round(margin, 6))
+def write(folder, prompt, rows, tokens, margins):
+    golden = dict(prompt=prompt, greedy=tokens, num_logit_rows=NUM_LOGIT_ROWS, least_margin=round(min(margins), 6))
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
     (folder / "logits.f32").write_bytes(rows[:NUM_LOGIT_ROWS].numpy().astype("<f4").tobytes())
 
@@ -112,13 +112,13 @@ def make_random(name, changes):
         # Reloaded, not converted back: .to(bfloat16) rounds the RoPE buffer too.
         model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
         prompt = [1] + torch.randint(3, config.vocab_size, (NUM_PROMPT - 1,)).tolist()
-        rows, tokens, margin = run(model, prompt, token_by_token=name == "dynamic_scaling")
-        if margin > MIN_MARGIN and len(set(tokens)) > 12:
+        rows, tokens, margins = run(model, prompt, token_by_token=name == "dynamic_scaling")
+        if min(margins) > MIN_MARGIN and len(set(tokens)) > 12:
             break
     (folder / "generation_config.json").unlink(missing_ok=True)
     respell(folder / "config.json", name)
-    write(folder, prompt, rows, tokens, margin)
-    print(f"{name}: seed {seed}, least margin {margin:.4f}, {len(set(tokens))} different tokens")
+    write(folder, prompt, rows, tokens, margins)
+    print(f"{name}: seed {seed}, least margin {min(margins):.4f}, {len(set(tokens))} different tokens")
 
 
 def make_real(path):
@@ -129,11 +129,11 @@ def make_real(path):
     text = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
             "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n")
     prompt = tokenizer(text)["input_ids"]
-    rows, tokens, margin = run(model, prompt, token_by_token=False)
+    rows, tokens, margins = run(model, prompt, token_by_token=False)
     folder = HERE / "smollm2_135m"
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder, prompt, rows, tokens, margin)
-    print(f"smollm2: least margin {margin:.5f}: {tokenizer.decode(tokens)!r}")
+    write(folder, prompt, rows, tokens, margins)
+    print(f"smollm2: least margin {min(margins):.5f}: {tokenizer.decode(tokens)!r}")
 
 
 def main():

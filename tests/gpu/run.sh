@@ -33,8 +33,12 @@ fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv || true
 run_tests() {
   run "backend conformance" "$bin/backend_gpu_test" --gtest_brief=1
+  run "small models against transformers" "$bin/golden_gpu" tests/goldens/models/{multi_head,grouped_8_to_1,heads_6_kv_3}
+  run "true shapes against transformers" python3 tests/gpu/true_shape_golden.py "$bin/golden_gpu"
   run "NCCL, ranks as processes" env CARAVAN_TEST_NCCL_HOSTS=1 \
     python3 tests/worker/comm/nccl/nccl_processes_test.py "$bin/nccl_gpu_rank"
+  run "tensor and pipeline parallelism against transformers" env CARAVAN_TEST_NCCL_HOSTS=1 \
+    python3 tests/worker/engine/golden_nccl_test.py "$bin/golden_nccl_gpu_rank"
   run "serving on one GPU" python3 tests/gpu/serve_gpu_test.py "$bin/caravan"
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do

@@ -8,63 +8,46 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "partition/model/model_source.h"
-#include "tests/support/engine_plan.h"
+#include "tests/support/golden_rank.h"
 #include "tests/support/model_golden.h"
 #include "tests/support/real_model.h"
 #include "tests/support/status_matchers.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/local/local_world.h"
-#include "worker/engine/model_executor.h"
 
 namespace caravan::worker {
 namespace {
 
-using ::caravan::testing::CheckGolden;
 using ::caravan::testing::GoldenFolder;
 using ::caravan::testing::IsOk;
-using ::caravan::testing::ModelGolden;
 
 struct Degrees {
   int tp;
   int pp;
 };
 
-absl::Status RunRank(const ModelGolden& golden, const v1::EnginePlan& plan,
-                     const partition::ModelSource& source, World* world) {
+absl::Status RunRank(const testing::GoldenRank& rank, World& world) {
   absl::StatusOr<std::unique_ptr<Backend>> backend = CreateCpuBackend({});
   if (!backend.ok()) return backend.status();
-  absl::StatusOr<std::unique_ptr<ModelExecutor>> executor =
-      ModelExecutor::Create({.plan = &plan,
-                             .rank = world->rank(),
-                             .source = &source,
-                             .backend = backend->get(),
-                             .world = world});
-  if (!executor.ok()) return executor.status();
-  return CheckGolden(golden, plan.ranks(world->rank()), **backend, **executor);
+  return testing::RunGoldenRank(rank, **backend, world);
 }
 
 // Runs all ranks as threads; each checks its shard.
 void ExpectGolden(const std::string& golden_folder,
                   const std::string& model_path, Degrees degrees,
                   const std::vector<double>& shares = {}) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(ModelGolden golden,
-                               testing::LoadGolden(golden_folder));
-  CARAVAN_ASSERT_OK_AND_ASSIGN(std::unique_ptr<partition::ModelSource> source,
-                               partition::OpenModel({.path = model_path}));
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      v1::EnginePlan plan,
-      testing::MakeEnginePlan(source->spec(), {.tp = degrees.tp,
+  const testing::GoldenRank golden = {.golden_folder = golden_folder,
+                                      .model_path = model_path,
+                                      .plan = {.tp = degrees.tp,
                                                .shares = shares,
                                                .pp = degrees.pp,
-                                               .quantization = "none"}));
+                                               .quantization = "none"}};
   auto worlds = CreateLocalWorlds(degrees.tp * degrees.pp);
   std::vector<absl::Status> results(worlds.size());
   std::vector<std::thread> threads;
   for (size_t rank = 0; rank < worlds.size(); ++rank) {
-    threads.emplace_back([&, rank] {
-      results[rank] = RunRank(golden, plan, *source, worlds[rank].get());
-    });
+    threads.emplace_back(
+        [&, rank] { results[rank] = RunRank(golden, *worlds[rank]); });
   }
   for (std::thread& thread : threads) thread.join();
   for (size_t rank = 0; rank < results.size(); ++rank) {

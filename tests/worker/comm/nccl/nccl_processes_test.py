@@ -2,62 +2,22 @@
 """GPU ranks as processes: the conformance suite, and one of them killed or stopped in the middle of its work.
 
 Usage: nccl_processes_test.py RANK_PROGRAM
-
-CARAVAN_TEST_NCCL_HOSTS=1 makes NCCL believe that each rank is on a host of its own, so that ranks may share one GPU.
 """
 
-import os
-import select
 import signal
-import subprocess
 import sys
 import time
 import unittest
 
+from nccl_ranks import LIMIT, Ranks
+
 PROGRAM = sys.argv.pop(1)
-LIMIT = 60  # of anything that is waited for; generous
-
-
-class Ranks:
-    """Processes that have met."""
-
-    def __init__(self, count, task, environment=None):
-        self.processes = [
-            subprocess.Popen([PROGRAM, str(rank), task], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True,
-                             env={**os.environ, **self.host_of(rank), **(environment or {})})
-            for rank in range(count)]
-        endpoints = [self.line(rank).split()[1] for rank in range(count)]
-        for process in self.processes:
-            process.stdin.write(" ".join(endpoints) + "\n")
-            process.stdin.flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            process.kill()
-            process.communicate()
-
-    @staticmethod
-    def host_of(rank):
-        return {"NCCL_HOSTID": f"test-{rank}"} if os.environ.get("CARAVAN_TEST_NCCL_HOSTS") else {}
-
-    def line(self, rank):
-        stream = self.processes[rank].stdout
-        if not select.select([stream], [], [], LIMIT)[0]:
-            raise TimeoutError(f"rank {rank} says nothing")
-        line = stream.readline().strip()
-        if not line:
-            raise EOFError(f"rank {rank} ended: {self.processes[rank].stderr.read()}")
-        return line
 
 
 class NcclProcessesTest(unittest.TestCase):
     def test_the_conformance_suite_passes(self):
         for count in (1, 2, 3, 6):
-            with self.subTest(ranks=count), Ranks(count, "suite") as ranks:
+            with self.subTest(ranks=count), Ranks(PROGRAM, count, "suite") as ranks:
                 for rank, process in enumerate(ranks.processes):
                     self.assertEqual(process.wait(LIMIT), 0, f"rank {rank}: {process.stderr.read()}")
 
@@ -65,7 +25,7 @@ class NcclProcessesTest(unittest.TestCase):
         """Rank 1 of three is lost in each operation; what the others say, and after how long."""
         for operation in ("all-reduce", "all-reduce-by-chunks", "messages"):
             with self.subTest(operation=operation), Ranks(
-                    3, operation, {"CARAVAN_EMULATED_NCCL": transport}) as ranks:
+                    PROGRAM, 3, operation, {"CARAVAN_EMULATED_NCCL": transport}) as ranks:
                 for rank in range(3):
                     self.assertEqual(ranks.line(rank), "running")
                 begin = time.monotonic()

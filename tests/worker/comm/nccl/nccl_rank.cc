@@ -1,36 +1,30 @@
 // One rank with a GPU as a process of its own, for nccl_processes_test.py:
 //   nccl_rank RANK suite|all-reduce|all-reduce-by-chunks|messages
-// It says "endpoint E", reads the endpoints of all ranks as one line, and runs
-// the conformance suite or works for ever: then it says "running" after the
-// first operation and "ended STATUS" when one fails, and waits to be killed.
+// meets the others (rank_process.h) and runs the conformance suite or works for
+// ever: then it says "running" after the first operation and "ended STATUS"
+// when one fails, and waits to be killed.
 #include <unistd.h>
 
 #include <cstdio>
-#include <iostream>
 #include <memory>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "tests/conformance/communicator_suite.h"
 #include "tests/worker/comm/nccl/on_device_world.h"
+#include "tests/worker/comm/nccl/rank_process.h"
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
-#include "worker/comm/nccl/nccl_world.h"
-#include "worker/comm/tcp/tcp_world.h"
+#include "worker/comm/communicator.h"
 
 namespace caravan::worker {
 namespace {
 
 constexpr absl::Duration kTimeout = absl::Seconds(2);
-
-void Say(const std::string& line) {
-  std::puts(line.c_str());
-  std::fflush(stdout);
-}
 
 absl::Status RunSuite(std::shared_ptr<cuda::DeviceContext> context,
                       World& world) {
@@ -72,22 +66,9 @@ absl::Status Work(const std::string& operation, cuda::DeviceContext& context,
 }
 
 absl::Status Run(int rank, const std::string& task) {
-  CARAVAN_ASSIGN_OR_RETURN(TcpListener listener,
-                           TcpListener::Open("127.0.0.1"));
-  Say(absl::StrCat("endpoint ", listener.endpoint()));
-  std::string line;
-  std::getline(std::cin, line);
-  CARAVAN_ASSIGN_OR_RETURN(
-      std::unique_ptr<TcpWorld> host,
-      JoinTcpWorld(std::move(listener), {.rank = rank,
-                                         .endpoints = absl::StrSplit(line, ' '),
-                                         .secret = "secret"}));
-  CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::DeviceContext> made,
-                           cuda::DeviceContext::Create({}));
-  const std::shared_ptr<cuda::DeviceContext> context = std::move(made);
-  const auto world = MakeNcclWorld(context, std::move(host), absl::Seconds(30));
-  if (task == "suite") return RunSuite(context, *world);
-  const absl::Status status = Work(task, *context, *world);
+  CARAVAN_ASSIGN_OR_RETURN(const RankProcess process, MeetRanks(rank));
+  if (task == "suite") return RunSuite(process.context, *process.world);
+  const absl::Status status = Work(task, *process.context, *process.world);
   Say(absl::StrCat("ended ", status.ToString()));
   pause();
   return status;

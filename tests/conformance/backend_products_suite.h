@@ -235,7 +235,9 @@ TEST_P(BackendProducts, RowsDoNotDependOnTheBatch) {
   const HostMatrix x = RandomMatrix(kRows, 608, 16);
   for (WeightFormat format : kAllFormats) {
     const HostMatrix whole = AllProducts(*backend_, x, format);
-    for (int64_t num_rows = 1; num_rows <= 30; ++num_rows) {
+    // Few rows, and on both sides of what kernels take at a time.
+    for (const int64_t num_rows :
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 25, 30}) {
       const int64_t first = num_rows * 3;
       ASSERT_THAT(AllProducts(*backend_, x.Rows(first, num_rows), format),
                   SameBitsAs(whole.Rows(first, num_rows)))

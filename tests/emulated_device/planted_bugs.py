@@ -123,11 +123,13 @@ def build(config, variant, source, text, folder):
     changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text(text)
     unit = UNITS.get(source)
+    # Those of the precompiled headers.
+    test_flags = part["test_flags"] if source.startswith(TESTS) else []
     target = folder / f"{changed.stem}.{variant}.o"
     program = folder / f"test.{variant}"
     compiled = subprocess.run(
-        [config["compiler"], f"-I{folder}", *config["flags"], *part["flags"], "-x", "c++", "-c", unit or str(changed),
-         "-o", str(target)],
+        [config["compiler"], f"-I{folder}", *config["flags"], *part["flags"], *test_flags, "-x", "c++",
+         "-c", unit or str(changed), "-o", str(target)],
         capture_output=True, text=True)
     if compiled.returncode != 0:
         return None, compiled.stderr
@@ -136,7 +138,7 @@ def build(config, variant, source, text, folder):
     wanted = [o for o in part["objects"] if f"/{test}.dir/" in o or f"/{test}_{variant}.dir/" in o]
     wanted = [o for o in wanted if not o.endswith(own)]
     linked = subprocess.run(
-        [config["compiler"], *part["flags"], str(target), *wanted, *part["libraries"], *config["libraries"],
+        [config["compiler"], "-pthread", *part["flags"], str(target), *wanted, *part["libraries"], *config["libraries"],
          "-o", str(program)], capture_output=True, text=True)
     return (program, "") if linked.returncode == 0 else (None, linked.stderr)
 

@@ -36,5 +36,4 @@ build "$PRESET" "${OPTIONS[@]}"
 step "Compile every header alone" "A header lacks an include that its users happen to have."
 cmake --build --preset "$PRESET" --target all_verify_interface_header_sets
 step "Run the tests ($PRESET)" "Run one again: ctest --preset $PRESET -R NAME --output-on-failure"
-# Two at a time: many wait, for deadlines or for each other. Those of several processes run alone.
-ctest --preset "$PRESET" --parallel 2
+ctest --preset "$PRESET"

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 folder="$1"
 build="build/${2:-release}"
 mkdir -p "$folder/bin" "$folder/lib"
-programs=("$build"/bin/{caravan,caravan-engine,caravan-engine-cuda,gpu_bench} 
+programs=("$build"/bin/{caravan,caravan-engine,caravan-engine-cuda,gpu_bench}
   "$build"/gpu/{backend_gpu_test,golden_gpu,golden_nccl_gpu_rank,nccl_gpu_rank})
 for program in "${programs[@]}"; do
   strip -o "$folder/bin/$(basename "$program")" "$program"

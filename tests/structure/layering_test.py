@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Checks the includes of every source against the layers of docs/architecture.md.
+"""Checks the includes of every source against the layers of docs/architecture.md, and that x.cc includes x.h first.
 
 Each folder may include itself, what LAYERS allows it, and third-party headers that VENDOR does not keep to
-other folders. Run from the repository root; prints one line per violation.
+other folders. A header that its source includes before all else compiles alone; the build verifies the others
+(cmake/CaravanTargets.cmake). Run from the repository root; prints one line per violation.
 """
 
 import pathlib
@@ -89,6 +90,9 @@ def main():
     needs_cuda = cuda_headers(includes)
     problems = []
     for source, headers in includes.items():
+        own = re.sub(r"\.cc$", ".h", source)
+        if own != source and own in includes and headers[:1] != [own]:
+            problems.append(f"{source}: its first include must be {own}")
         for header in headers:
             problem = check(source, header)
             if not problem and header in needs_cuda and not source.startswith(CUDA_FOLDERS):

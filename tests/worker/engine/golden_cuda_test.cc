@@ -1,7 +1,6 @@
 // An engine of one rank on the CUDA backend, here the emulated device, against
 // Hugging Face transformers; its steps allocate nothing.
 
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -22,14 +21,16 @@ TEST_P(GoldenCudaTest, LogitsAndGreedyTokensEqualTransformers) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Backend> backend,
                                CreateCudaBackend(CudaBackendOptions{}));
   const auto worlds = CreateLocalWorlds(1);
-  int64_t allocations = 0;
+  emulated::MemoryCalls loaded;
   CARAVAN_EXPECT_OK(testing::RunGoldenRank(
       {.golden_folder = testing::GoldenFolder(GetParam()),
-       .on_loaded =
-           [&] { allocations = emulated::MemoryCallsMade().allocations; }},
+       .on_loaded = [&] { loaded = emulated::MemoryCallsMade(); },
+       .on_passed =
+           [&] {
+             EXPECT_EQ(emulated::MemoryCallsMade(), loaded)
+                 << "a step allocated";
+           }},
       *backend, *worlds[0]));
-  EXPECT_EQ(emulated::MemoryCallsMade().allocations, allocations)
-      << "a step allocated";
 }
 
 INSTANTIATE_TEST_SUITE_P(SmallModels, GoldenCudaTest,

@@ -156,20 +156,26 @@ TEST_F(NcclTest, SplitsByColorAndKey) {
   });
 }
 
+// `inout` summed over the ranks, as a graph.
+void RecordAllReduce(Rank& self, const DeviceVector<float>& inout,
+                     cudaGraphExec_t* exec) {
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(
+      cudaStreamBeginCapture(self.stream, cudaStreamCaptureModeThreadLocal),
+      cudaSuccess);
+  ASSERT_EQ(ncclAllReduce(inout.data(), inout.data(), inout.size(), ncclFloat32,
+                          ncclSum, self.communicator, self.stream),
+            ncclSuccess);
+  ASSERT_EQ(cudaStreamEndCapture(self.stream, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(exec, graph, 0), cudaSuccess);
+  cudaGraphDestroy(graph);
+}
+
 TEST_F(NcclTest, CollectivesAreCapturedIntoGraphs) {
   RunThreads(2, [](Rank& self) {
     const DeviceVector<float> mine(Values(self.rank, 8));
-    cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
-    ASSERT_EQ(
-        cudaStreamBeginCapture(self.stream, cudaStreamCaptureModeThreadLocal),
-        cudaSuccess);
-    ASSERT_EQ(ncclAllReduce(mine.data(), mine.data(), 8, ncclFloat32, ncclSum,
-                            self.communicator, self.stream),
-              ncclSuccess);
-    ASSERT_EQ(cudaStreamEndCapture(self.stream, &graph), cudaSuccess);
-    ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
-    cudaGraphDestroy(graph);
+    ASSERT_NO_FATAL_FAILURE(RecordAllReduce(self, mine, &exec));
     for (int i = 0; i < 3; ++i) {
       ASSERT_EQ(cudaGraphLaunch(exec, self.stream), cudaSuccess);
     }
@@ -183,17 +189,8 @@ TEST_F(NcclTest, CollectivesAreCapturedIntoGraphs) {
 TEST_F(NcclTest, ACommunicatorIsGivenUpAfterItsGraphs) {
   RunThreads(2, [](Rank& self) {
     const DeviceVector<float> mine(Values(self.rank, 8));
-    cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
-    ASSERT_EQ(
-        cudaStreamBeginCapture(self.stream, cudaStreamCaptureModeThreadLocal),
-        cudaSuccess);
-    ASSERT_EQ(ncclAllReduce(mine.data(), mine.data(), 8, ncclFloat32, ncclSum,
-                            self.communicator, self.stream),
-              ncclSuccess);
-    ASSERT_EQ(cudaStreamEndCapture(self.stream, &graph), cudaSuccess);
-    ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
-    cudaGraphDestroy(graph);
+    ASSERT_NO_FATAL_FAILURE(RecordAllReduce(self, mine, &exec));
     std::atomic<bool> gone = false;
     std::thread abort([&] {
       ncclCommAbort(self.communicator);

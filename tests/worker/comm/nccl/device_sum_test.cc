@@ -68,15 +68,19 @@ void Check(int num_ranks, int own_rank, int64_t count, int64_t shift) {
   }
 }
 
-TEST(DeviceSum, AddsInOrderOfRanks) {
+// Few and many values, from an address of 16 bytes and beside one.
+void ForEachShape(void (*check)(int num_ranks, int own_rank, int64_t count,
+                                int64_t shift)) {
   for (const int num_ranks : {1, 2, 3, 6}) {
     for (const int64_t count : {1, 4, 255, 1028, 4097}) {
       for (const int64_t shift : {0, 1}) {
-        Check(num_ranks, num_ranks / 2, count, shift);
+        check(num_ranks, num_ranks / 2, count, shift);
       }
     }
   }
 }
+
+TEST(DeviceSum, AddsInOrderOfRanks) { ForEachShape(Check); }
 
 // Some of each kind of value, and all kinds of rounding.
 float SpecialValue(int rank, int64_t i) {
@@ -163,15 +167,7 @@ void CheckRounded(int num_ranks, int own_rank, int64_t count, int64_t shift) {
   }
 }
 
-TEST(DeviceSum, BFloat16SumsHaveTheCpusBits) {
-  for (const int num_ranks : {1, 2, 3, 6}) {
-    for (const int64_t count : {1, 4, 255, 1028, 4097}) {
-      for (const int64_t shift : {0, 1}) {
-        CheckRounded(num_ranks, num_ranks / 2, count, shift);
-      }
-    }
-  }
-}
+TEST(DeviceSum, BFloat16SumsHaveTheCpusBits) { ForEachShape(CheckRounded); }
 
 TEST(DeviceSum, ConvertsAsTheCpu) {
   for (const int64_t count : {1, 4, 255, 1028, 4097}) {

@@ -198,7 +198,8 @@ absl::Status LocalServer::Impl::OpenModel() {
                    .max_sequences = options_.max_sequences,
                    .max_rows_per_step = options_.max_batched_tokens,
                    .memory_utilization = options_.memory_utilization,
-                   .enforce_eager = options_.enforce_eager};
+                   .enforce_eager = options_.enforce_eager,
+                   .deterministic = options_.deterministic};
   CARAVAN_ASSIGN_OR_RETURN(planner_.plan.weight_dtype,
                            WeightDType(options_.dtype, planner_.spec.dtype));
   CARAVAN_ASSIGN_OR_RETURN(planner_.plan.quantization,

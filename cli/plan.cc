@@ -192,6 +192,8 @@ void AddModelOptions(CLI::App& command, PlanCommandOptions& options) {
       ->capture_default_str();
   command.add_flag("--enforce-eager", options.enforce_eager,
                    "Without memory for CUDA graphs");
+  command.add_flag("--deterministic", options.deterministic,
+                   "GPUs that keep every bit, without memory for faster ways");
   command
       .add_option("--dtype", options.dtype,
                   "How weights that are not quantized are held: auto (as in "
@@ -235,7 +237,8 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
       .max_sequences = options.max_sequences,
       .max_rows_per_step = options.max_rows_per_step,
       .memory_utilization = options.memory_utilization,
-      .enforce_eager = options.enforce_eager};
+      .enforce_eager = options.enforce_eager,
+      .deterministic = options.deterministic};
   CARAVAN_ASSIGN_OR_RETURN(plan_options.weight_dtype, FindDType(options, spec));
   CARAVAN_ASSIGN_OR_RETURN(plan_options.quantization,
                            partition::ParseQuantization(options.quantization));

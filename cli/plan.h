@@ -27,6 +27,7 @@ struct PlanCommandOptions {
   int64_t max_rows_per_step = 512;
   double memory_utilization = 0.9;
   bool enforce_eager = false;
+  bool deterministic = false;
   std::string dtype = "auto";
   std::string quantization = "auto";
   std::string load_format = "auto";

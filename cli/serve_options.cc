@@ -70,6 +70,10 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
   app.add_flag("--enforce-eager", options.enforce_eager,
                "GPUs run steps operation by operation, not as CUDA graphs: "
                "slower, with a little more memory for keys and values");
+  app.add_flag("--deterministic", options.deterministic,
+               "On GPUs too the same bits for a request whatever runs beside "
+               "it and however its prompt and the layers are divided (CPUs "
+               "always keep them); without it GPUs may trade that for speed");
   app.add_option("--simulated-step-us", options.simulated_step_us,
                  "Microseconds of a simulated step")
       ->group("");

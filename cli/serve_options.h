@@ -39,6 +39,7 @@ struct ServeOptions {
   std::string kv_cache_memory = "2GiB";  // on each node
   double memory_utilization = 0.9;
   bool enforce_eager = false;  // no CUDA graphs
+  bool deterministic = false;  // GPUs keep the numerics contract to the bit
 
   // HTTP.
   std::string host = "127.0.0.1";

@@ -45,6 +45,7 @@ struct Settings {
   int64_t output = 32;  // tokens that are
   std::vector<int> streams = {1, 16};
   bool enforce_eager = false;
+  bool deterministic = false;
   GpuProbeOptions probe;
 };
 
@@ -88,7 +89,8 @@ absl::StatusOr<v1::EnginePlan> PlanOneGpu(const partition::ModelSpec& spec,
                 .memory_utilization = 1,
                 .num_blocks = MostStreams(settings) *
                               CeilDivide(positions, partition::kBlockTokens),
-                .enforce_eager = settings.enforce_eager}));
+                .enforce_eager = settings.enforce_eager,
+                .deterministic = settings.deterministic}));
   v1::EnginePlan proto = coordinator::ToProto(
       plan, {{.device_kind = "cuda", .device_uuid = "this one"}});
   proto.set_step_timeout_ms(60000);
@@ -226,7 +228,9 @@ absl::Status RunBenchmark(const Settings& settings) {
   const partition::ModelSpec& spec = source->spec();
 
   const worker::CudaBackendOptions options = {
-      .device = settings.device, .use_graphs = !settings.enforce_eager};
+      .device = settings.device,
+      .use_graphs = !settings.enforce_eager,
+      .deterministic = settings.deterministic};
   CARAVAN_ASSIGN_OR_RETURN(
       const std::shared_ptr<worker::cuda::DeviceContext> context,
       worker::OpenCudaDevice(options));
@@ -282,6 +286,8 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--enforce-eager", settings.enforce_eager,
                "Decode steps operation by operation, not as CUDA graphs");
+  app.add_flag("--deterministic", settings.deterministic,
+               "The same bits in any batch and chunking");
   app.add_option("--probe-bytes", settings.probe.read_bytes,
                  "What is read to measure the bandwidth")
       ->check(CLI::Range(int64_t{1} << 12, int64_t{1} << 36))

@@ -27,6 +27,7 @@ v1::EnginePlan ToProto(const partition::Plan& plan,
   proto.set_activation_dtype(std::string(Name(plan.options.activation_dtype)));
   proto.set_quantization(std::string(Name(plan.options.quantization)));
   proto.set_enforce_eager(plan.options.enforce_eager);
+  proto.set_deterministic(plan.options.deterministic);
   for (const partition::RankPlan& rank : plan.ranks) {
     v1::RankPlan* out = proto.add_ranks();
     out->set_rank(rank.rank);

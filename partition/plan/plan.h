@@ -52,6 +52,8 @@ struct PlanOptions {
   int64_t num_blocks = 0;
   // GPUs run no steps as CUDA graphs, which take memory.
   bool enforce_eager = false;
+  // GPUs keep the numerics contract to the bit, with no products of others.
+  bool deterministic = false;
 
   HoldOptions hold() const { return {quantization, weight_dtype}; }
 };

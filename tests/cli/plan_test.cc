@@ -174,7 +174,7 @@ TEST(PlanCommandTest, TakesItsFlags) {
   app.parse(
       "plan no-such-model --tp 2 --pipeline-parallel-size 2 "
       "--device cuda --device-memory 1GiB,2GiB --max-model-len 64 "
-      "--max-num-seqs 4 --enforce-eager "
+      "--max-num-seqs 4 --enforce-eager --deterministic "
       "--dtype float32 --quantization q8 --load-format dummy "
       "--activation-dtype bfloat16");
   EXPECT_EQ(exit_code, 1);

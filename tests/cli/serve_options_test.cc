@@ -83,7 +83,7 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   app.parse(
       "my-model --tensor-parallel-size 3 --pp 2 --dtype float16 -q q4 "
       "--max-model-len 512 --activation-dtype bfloat16 --skip-tokenizer-init "
-      "--enforce-eager");
+      "--enforce-eager --deterministic");
   EXPECT_EQ(options.model, "my-model");
   EXPECT_EQ(options.tp, 3);
   EXPECT_EQ(options.pp, 2);
@@ -94,6 +94,8 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   EXPECT_TRUE(options.skip_tokenizer_init);
   EXPECT_TRUE(options.enforce_eager);
   EXPECT_FALSE(ServeOptions().enforce_eager);
+  EXPECT_TRUE(options.deterministic);
+  EXPECT_FALSE(ServeOptions().deterministic);
   for (const char* line :
        {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --quantization q5",
         "m --activation-dtype float16", "m --activation-dtype",

@@ -15,7 +15,7 @@ namespace {
 
 absl::Status Check(const char* folder) {
   absl::StatusOr<std::unique_ptr<Backend>> backend =
-      CreateCudaBackend(CudaBackendOptions{});
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true});
   if (!backend.ok()) return backend.status();
   return testing::RunGoldenRank({.golden_folder = folder}, **backend,
                                 *CreateLocalWorlds(1)[0]);

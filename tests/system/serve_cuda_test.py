@@ -25,7 +25,7 @@ def serve(binary, folder, *more):
         tiny_model(folder), "--load-format", "dummy", "--seed", "11",
         "--dtype", "float32", "--skip-tokenizer-init", "--port", "0",
         "--max-num-seqs", "16", "--cpu-threads", "1",
-        "--kv-cache-memory", "64MiB", *more])
+        "--kv-cache-memory", "64MiB", "--deterministic", *more])
 
 
 def answer(caravan, prompt):

@@ -34,7 +34,8 @@ class CudaPlatform final : public Platform {
         absl::Milliseconds(setup.plan->step_timeout_ms());
     const CudaBackendOptions options = {
         .timeout = step_timeout + kLastResort,
-        .use_graphs = !setup.plan->enforce_eager()};
+        .use_graphs = !setup.plan->enforce_eager(),
+        .deterministic = setup.plan->deterministic()};
     CARAVAN_ASSIGN_OR_RETURN(context_, OpenCudaDevice(options));
     return CreateCudaBackend(context_, options);
   }

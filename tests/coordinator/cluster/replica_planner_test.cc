@@ -56,6 +56,7 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
   EXPECT_EQ(plan.quantization(), "q4");
   EXPECT_EQ(plan.activation_dtype(), "bfloat16");
   EXPECT_FALSE(plan.enforce_eager());
+  EXPECT_FALSE(plan.deterministic());
   EXPECT_EQ(plan.max_model_len(), 1024);
   EXPECT_EQ(plan.model().path(), "/models/tiny");
   EXPECT_EQ(plan.model().fingerprint(), "abc");
@@ -84,6 +85,14 @@ TEST(PlanReplicaTest, TellsEnginesToDoWithoutGraphs) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const v1::EnginePlan plan,
                                PlanReplica(options, Nodes(1)));
   EXPECT_TRUE(plan.enforce_eager());
+}
+
+TEST(PlanReplicaTest, TellsEnginesToKeepEveryBit) {
+  PlannerOptions options = Options(1, 1);
+  options.plan.deterministic = true;
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const v1::EnginePlan plan,
+                               PlanReplica(options, Nodes(1)));
+  EXPECT_TRUE(plan.deterministic());
 }
 
 TEST(PlanReplicaTest, TheCacheKeepsWithinANodesShareForIt) {

@@ -18,8 +18,9 @@ namespace {
 class GoldenCudaTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenCudaTest, LogitsAndGreedyTokensEqualTransformers) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Backend> backend,
-                               CreateCudaBackend(CudaBackendOptions{}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const std::unique_ptr<Backend> backend,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
   const auto worlds = CreateLocalWorlds(1);
   emulated::MemoryCalls loaded;
   CARAVAN_EXPECT_OK(testing::RunGoldenRank(

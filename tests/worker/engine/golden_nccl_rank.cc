@@ -35,8 +35,9 @@ absl::Status Run(int rank, const char* degrees) {
     return absl::InvalidArgumentError("usage: RANK TPxPP");
   }
   CARAVAN_ASSIGN_OR_RETURN(const RankProcess process, MeetRanks(rank));
-  CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
-                           CreateCudaBackend(process.context, {}));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Backend> backend,
+      CreateCudaBackend(process.context, {.deterministic = true}));
   for (const char* name : {"multi_head", "grouped_8_to_1", "heads_6_kv_3"}) {
     CARAVAN_RETURN_IF_ERROR(
         testing::RunGoldenRank({.golden_folder = testing::GoldenFolder(name),

@@ -37,7 +37,7 @@ std::vector<std::vector<int32_t>> Prompts(const ModelSource& source) {
 Logits OnGpu(const ModelSource& source, const EnginePlanOptions& options) {
   auto logits =
       PromptLogits(source, options, Prompts(source), [](const v1::RankPlan&) {
-        return CreateCudaBackend(CudaBackendOptions{});
+        return CreateCudaBackend(CudaBackendOptions{.deterministic = true});
       });
   EXPECT_THAT(logits, testing::IsOk());
   return logits.ok() ? *logits : Logits{};

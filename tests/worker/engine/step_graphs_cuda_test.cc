@@ -121,7 +121,8 @@ class StepGraphsCudaTest : public ::testing::Test {
     const int rank = self.world->rank();
     CARAVAN_ASSIGN_OR_RETURN(
         const std::unique_ptr<Backend> backend,
-        CreateCudaBackend(self.context, {.use_graphs = options.use_graphs}));
+        CreateCudaBackend(self.context, {.use_graphs = options.use_graphs,
+                                         .deterministic = true}));
     CARAVAN_ASSIGN_OR_RETURN(
         const std::unique_ptr<ModelExecutor> executor,
         ModelExecutor::Create({.plan = &plan,

@@ -20,11 +20,14 @@ struct CudaBackendOptions {
   absl::Duration timeout = absl::Seconds(60);
   // Whether decode steps are replayed as CUDA graphs (step_graphs.h).
   bool use_graphs = true;
+  // Whether all of what backend.h promises about numerics holds between
+  // backends of this kind. Without it a faster way may be taken whose order of
+  // additions depends on the number of rows.
+  bool deterministic = false;
 };
 
-// Operations are enqueued on one stream and run behind the host. What backend.h
-// promises about numerics holds between backends of this kind; against the CPU
-// results differ by rounding: docs/decisions/0008-cuda-numerics.md.
+// Operations are enqueued on one stream and run behind the host. Against the
+// CPU results differ by rounding: docs/decisions/0008-cuda-numerics.md.
 //
 // kFailedPrecondition: no driver, no such GPU, or one that this build has no
 // code for; any operation may report kDeadlineExceeded, and kInternal where the

@@ -11,9 +11,13 @@ namespace {
 // The number of threads is the CPU's. With bfloat16 weights x is held in two
 // bfloat16, 2^-17 from what it is.
 BackendFactory Factory() {
-  return {.name = "gpu",
-          .make = [](int) { return CreateCudaBackend(CudaBackendOptions{}); },
-          .bfloat16_tolerance = 0x1p-17 + 1e-6};
+  return {
+      .name = "gpu",
+      .make =
+          [](int) {
+            return CreateCudaBackend(CudaBackendOptions{.deterministic = true});
+          },
+      .bfloat16_tolerance = 0x1p-17 + 1e-6};
 }
 
 CARAVAN_INSTANTIATE_BACKEND_SUITE(Cuda, ::testing::Values(Factory()));
@@ -22,8 +26,9 @@ CARAVAN_INSTANTIATE_BACKEND_SUITE(Cuda, ::testing::Values(Factory()));
 // Elsewhere that differs, and nothing else does.
 TEST(CudaBackend, QuantizedProductsAreThoseOfTheCpu) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const auto cpu, CreateCpuBackend({}));
-  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
-                               CreateCudaBackend(CudaBackendOptions{}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto gpu,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
   for (const WeightFormat format : kQuantizedFormats) {
     for (const int64_t num_rows : {1, 3, 19}) {
       const BlockMatrix weight(format, RandomMatrix(75, 256, 1));
@@ -45,8 +50,9 @@ TEST(CudaBackend, QuantizedProductsAreThoseOfTheCpu) {
 }
 
 TEST(CudaBackend, RefusesHeadsThatItsKernelsCannotHold) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
-                               CreateCudaBackend(CudaBackendOptions{}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto gpu,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
   EXPECT_THAT(gpu->CreateKvCache({.num_layers = 1,
                                   .num_blocks = 1,
                                   .num_kv_heads = 1,
@@ -56,8 +62,9 @@ TEST(CudaBackend, RefusesHeadsThatItsKernelsCannotHold) {
 }
 
 TEST(CudaBackend, WhatIsTakenIsNoLongerFree) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
-                               CreateCudaBackend(CudaBackendOptions{}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto gpu,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
   const int64_t before = gpu->Info().free_bytes.value_or(-1);
   CARAVAN_ASSERT_OK_AND_ASSIGN(const auto memory, gpu->Allocate(64 << 20));
   EXPECT_EQ(gpu->Info().free_bytes.value_or(-1), before - (64 << 20));

@@ -128,10 +128,21 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
     cublasLtMatmulPreference_t handle,
     cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
     size_t bytes) {
-  if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) {
-    return Set(value, bytes, From(handle)->max_workspace_bytes);
+  MatmulPreference& preference = *From(handle);
+  switch (attribute) {
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
+      return Set(value, bytes, preference.max_workspace_bytes);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
+      return Set(value, bytes, preference.alignments.a);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
+      return Set(value, bytes, preference.alignments.b);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
+      return Set(value, bytes, preference.alignments.c);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
+      return Set(value, bytes, preference.alignments.d);
+    default:
+      return CUBLAS_STATUS_NOT_SUPPORTED;
   }
-  return CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 }  // extern "C"

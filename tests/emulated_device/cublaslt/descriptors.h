@@ -35,15 +35,23 @@ struct MatrixLayout {
   }
 };
 
+// What addresses of A, B, C and D are multiples of.
+struct Alignments {
+  uint32_t a, b, c, d;
+};
+
 struct MatmulPreference {
   uint64_t max_workspace_bytes = 0;
+  Alignments alignments = {256, 256, 256, 256};
 };
 
 // What an algorithm from the heuristic asks of a call.
 struct MatmulAlgorithm {
   uint64_t magic;
   uint64_t workspace_bytes;
+  Alignments alignments;
 };
+static_assert(sizeof(MatmulAlgorithm) <= sizeof(cublasLtMatmulAlgo_t));
 constexpr uint64_t kAlgorithmMagic = 0x6361726176616e21;
 
 inline MatmulDescriptor* From(cublasLtMatmulDesc_t handle) {

@@ -5,13 +5,16 @@
 #include <cuda_fp16.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "tests/emulated_device/cublaslt/control.h"
 #include "tests/emulated_device/cublaslt/descriptors.h"
 #include "tests/emulated_device/runtime/device_memory.h"
+#include "tests/emulated_device/runtime/runtime_state.h"
 #include "tests/emulated_device/runtime/work.h"
 
 namespace caravan::emulated {
@@ -135,16 +138,47 @@ void Run(const Product& product, const Operands& operands) {
 }
 
 MatmulAlgorithm AlgorithmOf(const cublasLtMatmulAlgo_t* algo) {
-  MatmulAlgorithm algorithm = {kAlgorithmMagic, 0};
+  MatmulAlgorithm algorithm = {kAlgorithmMagic, 0, {}};
   if (algo != nullptr) std::memcpy(&algorithm, algo, sizeof(algorithm));
   return algorithm;
 }
 
-bool IsAligned(const void* data) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
+bool IsAligned(const void* data, uint32_t bytes) {
+  return reinterpret_cast<uintptr_t>(data) % bytes == 0;
+}
+bool AreAligned(const Operands& operands, const Alignments& to) {
+  return IsAligned(operands.a, to.a) && IsAligned(operands.b, to.b) &&
+         (operands.beta == 0 || IsAligned(operands.c, to.c)) &&
+         IsAligned(operands.d, to.d) && IsAligned(operands.workspace, 16);
 }
 
+std::atomic<bool> refuses_all = false;
+
+#define CARAVAN_STATUS_NAME(status) \
+  case status:                      \
+    return #status
+const char* StatusName(cublasStatus_t status) {
+  switch (status) {
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_SUCCESS);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_NOT_INITIALIZED);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_ALLOC_FAILED);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_INVALID_VALUE);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_ARCH_MISMATCH);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_MAPPING_ERROR);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_EXECUTION_FAILED);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_INTERNAL_ERROR);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_NOT_SUPPORTED);
+    CARAVAN_STATUS_NAME(CUBLAS_STATUS_LICENSE_ERROR);
+    default:
+      return "unknown cublas status";
+  }
+}
+#undef CARAVAN_STATUS_NAME
+
 }  // namespace
+
+void RefuseMatmuls(bool all) { refuses_all = all; }
+
 }  // namespace caravan::emulated
 
 using namespace caravan::emulated;  // NOLINT(google-build-using-namespace)
@@ -159,9 +193,13 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   delete reinterpret_cast<int*>(handle);
   return CUBLAS_STATUS_SUCCESS;
 }
+const char* cublasLtGetStatusName(cublasStatus_t status) {
+  return StatusName(status);
+}
 size_t cublasLtGetVersion() { return CUBLAS_VERSION; }
 
-// One algorithm, which wants a workspace if the preference allows it.
+// One algorithm, which wants a workspace if the preference allows it. Not while
+// a graph is recorded, which cuBLASLt of CUDA 13.3 refuses.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     cublasLtHandle_t, cublasLtMatmulDesc_t descriptor, cublasLtMatrixLayout_t a,
     cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
@@ -169,6 +207,11 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     int requested, cublasLtMatmulHeuristicResult_t results[], int* returned) {
   *returned = 0;
   if (requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
+  {
+    RuntimeLock lock(RuntimeMutex());
+    if (CheckNoCapture() != cudaSuccess) return CUBLAS_STATUS_INTERNAL_ERROR;
+  }
+  if (refuses_all) return CUBLAS_STATUS_NOT_SUPPORTED;
   const cublasStatus_t status =
       CheckProduct({*From(descriptor), *From(a), *From(b), *From(c), *From(d)});
   if (status != CUBLAS_STATUS_SUCCESS) return status;
@@ -176,7 +219,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
   results[0].state = CUBLAS_STATUS_SUCCESS;
   results[0].workspaceSize =
       std::min(kWorkspaceBytes, From(preference)->max_workspace_bytes);
-  const MatmulAlgorithm algorithm = {kAlgorithmMagic, results[0].workspaceSize};
+  const MatmulAlgorithm algorithm = {kAlgorithmMagic, results[0].workspaceSize,
+                                     From(preference)->alignments};
   std::memcpy(&results[0].algo, &algorithm, sizeof(algorithm));
   *returned = 1;
   return CUBLAS_STATUS_SUCCESS;
@@ -197,7 +241,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle,
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   const MatmulAlgorithm algorithm = AlgorithmOf(algo);
   if (algorithm.magic != kAlgorithmMagic ||
-      workspace_bytes < algorithm.workspace_bytes || !IsAligned(workspace) ||
+      workspace_bytes < algorithm.workspace_bytes ||
       StreamDevice(stream) != *reinterpret_cast<int*>(handle)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
@@ -209,6 +253,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle,
                              algorithm.workspace_bytes,
                              *static_cast<const float*>(alpha),
                              *static_cast<const float*>(beta)};
+  if (!AreAligned(operands, algorithm.alignments)) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
   const cudaError_t error =
       EnqueueFunction(stream, [product, operands] { Run(product, operands); });
   return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS

@@ -67,6 +67,13 @@ class Call final {
                           workspace_bytes, nullptr);
   }
 
+  void SetAlignmentOfD(uint32_t bytes) {
+    EXPECT_EQ(cublasLtMatmulPreferenceSetAttribute(
+                  preference_, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                  &bytes, sizeof(bytes)),
+              CUBLAS_STATUS_SUCCESS);
+  }
+
   static constexpr uint64_t kM = 5, kN = 3, kK = 7;
 
  private:
@@ -153,6 +160,18 @@ TEST_F(CublasLtTest, RefusesWhatDoesNotFit) {
             CUBLAS_STATUS_NOT_SUPPORTED);
   Call call(false, false, CUDA_R_16F, CUDA_R_32F);
   EXPECT_EQ(call.Run(a.data(), b.data(), d.data(), /*workspace_bytes=*/512),
+            CUBLAS_STATUS_INVALID_VALUE);
+}
+
+TEST_F(CublasLtTest, AddressesAreAlignedAsTheHeuristicWasTold) {
+  const DeviceVector<__half> a(64), b(64);
+  const DeviceVector<float> d(64);
+  Call call(false, false, CUDA_R_16F, CUDA_R_32F);
+  EXPECT_EQ(call.Run(a.data(), b.data(), d.data() + 4),
+            CUBLAS_STATUS_INVALID_VALUE);  // 256 bytes unless told
+  call.SetAlignmentOfD(16);
+  EXPECT_EQ(call.Run(a.data(), b.data(), d.data() + 4), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(call.Run(a.data(), b.data(), d.data() + 1),
             CUBLAS_STATUS_INVALID_VALUE);
 }
 

@@ -19,6 +19,8 @@ constexpr int64_t kHeadPadding = 4;
 // linear_operations.h and prepare_rows.h: rows that are worked on at a time.
 constexpr int64_t kRowsAtOnce = 512;
 constexpr int64_t kHalfPiece = 16;
+// library_product.h and linear_operations.h
+constexpr int64_t kLibraryBytes = 32 * kMiB + 32 * kMiB;
 // attention.h, attention_operations.h and batch_table.cc
 constexpr int64_t kSplitPositions = 256;
 constexpr int64_t kTileQueries = 16;
@@ -44,11 +46,14 @@ constexpr int64_t kChunkAlignment = 16;
 // (github.com/ggml-org/llama.cpp/pull/23604).
 constexpr int64_t kContextBytes = 512 * kMiB;
 // Decode steps as CUDA graphs, as many as worker/backend/cuda/step_graphs.h
-// keeps: a layer is up to 11 kernels and, with tensor parallelism, two sums, each
-// of up to five operations (rounded values that are sent by chunks); each about a
-// kilobyte, doubled for what the driver keeps.
+// keeps: a layer is up to 11 kernels and, with tensor parallelism, two sums,
+// each of up to five operations (rounded values that are sent by chunks); each
+// about a kilobyte, doubled for what the driver keeps.
 constexpr int64_t kMostGraphs = 64;
 constexpr int64_t kLayerOperations = 21;
+// Where products are cuBLASLt's: two for one of ours for queries, keys and
+// values and for the gated one, SiLU, and of each of the six a second kernel.
+constexpr int64_t kLibraryLayerOperations = kLayerOperations + 9;
 constexpr int64_t kGraphOperationBytes = 2048;
 // NCCL keeps, for each channel and neighbour, about 10 MiB of buffers for its
 // three protocols and a page of state. A ring over PCIe or Ethernet has few
@@ -118,10 +123,24 @@ int64_t ReduceBytes(const PlanOptions& options, int64_t values) {
              : gathered + values * value_bytes;
 }
 
-int64_t GraphBytes(const RankPlan& rank, const PlanOptions& options) {
+// Whether products of many rows may be a library's.
+bool UsesLibrary(const ModelSpec& spec, const RankPlan& rank,
+                 const PlanOptions& options) {
+  bool any = false;
+  ForEachMatrix(spec, rank, options.hold(), [&any](const HeldMatrix& matrix) {
+    any = any || matrix.format == WeightFormat::kFloat16 ||
+          matrix.format == WeightFormat::kBFloat16;
+  });
+  return any && !options.deterministic;
+}
+
+int64_t GraphBytes(const ModelSpec& spec, const RankPlan& rank,
+                   const PlanOptions& options) {
   if (options.enforce_eager) return 0;
-  return kMostGraphs * rank.layers.size() * kLayerOperations *
-         kGraphOperationBytes;
+  const int64_t operations = UsesLibrary(spec, rank, options)
+                                 ? kLibraryLayerOperations
+                                 : kLayerOperations;
+  return kMostGraphs * rank.layers.size() * operations * kGraphOperationBytes;
 }
 
 }  // namespace
@@ -150,6 +169,7 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
   const int64_t most_cols = std::max({spec.hidden_size, query_size, columns});
   floats += kRowsAtOnce * (RoundUp(most_cols, kHalfPiece) + 1);  // prepared
   int64_t bytes = floats * kFloat;
+  if (UsesLibrary(spec, rank, options)) bytes += kLibraryBytes;
   if (rank.has_head) {
     bytes += logit_rows * rank.shard.vocabulary.size() * kFloat +
              SamplingScratch(rank.shard.vocabulary.size());
@@ -174,8 +194,8 @@ int64_t GpuCommunicationBytes(const ModelSpec& spec,
 
 int64_t GpuReserveBytes(const ModelSpec& spec, const RankPlan& rank,
                         const PlanOptions& options) {
-  int64_t bytes =
-      kContextBytes + GraphBytes(rank, options) + kNumBuffers * kPageBytes;
+  int64_t bytes = kContextBytes + GraphBytes(spec, rank, options) +
+                  kNumBuffers * kPageBytes;
   ForEachMatrix(spec, rank, options.hold(), [&bytes](const HeldMatrix& matrix) {
     const int64_t each =
         GpuMatrixBytes(matrix.format, matrix.rows, matrix.cols);

@@ -34,6 +34,9 @@ struct BackendFactory {
   // The error of a product with bfloat16 weights, in proportion to the sum of
   // the magnitudes: more where x is held in fewer bits than float32 has.
   double bfloat16_tolerance = 1e-6;
+  double float16_tolerance = 1e-6;
+  // Up to so many rows at once a row's bits do not depend on the others.
+  int64_t most_invariant_rows = 130;
 };
 
 inline void PrintTo(const BackendFactory& factory, std::ostream* out) {

@@ -50,6 +50,7 @@ run_tests() {
 
 run_speed() {
   run "7B in bfloat16" "$bin/gpu_bench" llama-2-7b --quantization none
+  run "7B in bfloat16, deterministic" "$bin/gpu_bench" llama-2-7b --quantization none --deterministic
   run "7B in 4 bits" "$bin/gpu_bench" llama-2-7b --quantization q4
   run "70B in 4 bits" "$bin/gpu_bench" llama-2-70b --quantization q4
   run "70B in 8 bits" "$bin/gpu_bench" llama-2-70b --quantization q8

@@ -30,9 +30,12 @@ absl::Status RunGoldenRank(const GoldenRank& rank, worker::Backend& backend,
                                      .backend = &backend,
                                      .world = &world}));
   if (rank.on_loaded) rank.on_loaded();
-  CARAVAN_RETURN_IF_ERROR(Annotate(
-      CheckGolden(golden, plan.ranks(world.rank()), backend, *executor),
-      rank.golden_folder));
+  CARAVAN_RETURN_IF_ERROR(
+      Annotate(CheckGolden(golden,
+                           {.rank = &plan.ranks(world.rank()),
+                            .logit_tolerance = rank.logit_tolerance},
+                           backend, *executor),
+               rank.golden_folder));
   if (rank.on_passed) rank.on_passed();
   return absl::OkStatus();
 }

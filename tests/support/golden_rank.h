@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "tests/support/engine_plan.h"
+#include "tests/support/model_golden.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 
@@ -16,6 +17,7 @@ struct GoldenRank {
   std::string golden_folder;
   std::string model_path;  // empty: the golden's folder
   EnginePlanOptions plan = {.quantization = "none"};
+  double logit_tolerance = kLogitTolerance;
   // Called, if at all, before the first step, and when all is as it should be,
   // before the rank leaves its groups: others may still be sending to it.
   std::function<void()> on_loaded;

@@ -26,9 +26,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 // Compares the rows of this shard's logits as they come with the golden's.
 class LogitsCheck {
  public:
-  LogitsCheck(const ModelGolden& golden, const v1::RankPlan& rank,
+  LogitsCheck(const ModelGolden& golden, const GoldenCheck& on,
               worker::Backend& backend)
-      : golden_(golden), begin_(rank.vocabulary().begin()), backend_(backend) {
+      : golden_(golden),
+        begin_(on.rank->vocabulary().begin()),
+        tolerance_(on.logit_tolerance),
+        backend_(backend) {
     for (float value : golden.logits) {
       largest_ = std::max(largest_, std::abs(value));
     }
@@ -57,10 +60,10 @@ class LogitsCheck {
       return absl::DataLossError(
           absl::StrCat("too few rows of logits were computed: ", next_row_));
     }
-    if (worst_ > kLogitTolerance) {
+    if (worst_ > tolerance_) {
       return absl::DataLossError(
           absl::StrCat("logits differ: error over the largest logit=", worst_,
-                       " allowed=", kLogitTolerance));
+                       " allowed=", tolerance_));
     }
     return absl::OkStatus();
   }
@@ -68,6 +71,7 @@ class LogitsCheck {
  private:
   const ModelGolden& golden_;
   const int64_t begin_;
+  const double tolerance_;
   worker::Backend& backend_;
   float largest_ = 0;
   double worst_ = 0;
@@ -140,10 +144,10 @@ std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk) {
   return steps;
 }
 
-absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
+absl::Status CheckGolden(const ModelGolden& golden, const GoldenCheck& on,
                          worker::Backend& backend,
                          worker::ModelExecutor& executor) {
-  LogitsCheck check(golden, rank, backend);
+  LogitsCheck check(golden, on, backend);
   const bool last_stage = executor.sampler() != nullptr;
   if (last_stage) {
     executor.sampler()->SetObserver(

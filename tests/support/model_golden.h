@@ -42,10 +42,16 @@ inline constexpr double kLogitTolerance = 2e-4;
 // of a group execute them.
 std::vector<v1::Step> GoldenSteps(const ModelGolden& golden, int64_t chunk);
 
+// On which rank, and what is allowed of it.
+struct GoldenCheck {
+  const v1::RankPlan* rank;
+  double logit_tolerance = kLogitTolerance;
+};
+
 // Runs the steps on one rank, whose executor uses the backend. On ranks of the
 // last stage checks this shard's logits and the tokens; kDataLoss says what
 // differs.
-absl::Status CheckGolden(const ModelGolden& golden, const v1::RankPlan& rank,
+absl::Status CheckGolden(const ModelGolden& golden, const GoldenCheck& on,
                          worker::Backend& backend,
                          worker::ModelExecutor& executor);
 

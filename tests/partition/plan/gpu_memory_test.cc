@@ -174,10 +174,35 @@ TEST(GpuMemoryTest, BFloat16HalvesWhatGroupsGather) {
 TEST(GpuMemoryTest, GraphsAreReservedUnlessThereAreNone) {
   const ModelSpec spec = Named("llama-2-7b");
   const RankPlan rank{.layers = {0, 32}};
-  // 64 graphs of 15 operations for each layer.
-  EXPECT_EQ(GpuReserveBytes(spec, rank, {}) -
-                GpuReserveBytes(spec, rank, {.enforce_eager = true}),
-            int64_t{64} * 32 * 21 * 2048);
+  // 64 graphs of 21 operations for each layer, or 30 with cuBLASLt's products.
+  for (const bool deterministic : {true, false}) {
+    EXPECT_EQ(GpuReserveBytes(spec, rank, {.deterministic = deterministic}) -
+                  GpuReserveBytes(spec, rank, {.enforce_eager = true}),
+              int64_t{64} * 32 * (deterministic ? 21 : 30) * 2048);
+  }
+}
+
+TEST(GpuMemoryTest, ALibraryOfProductsNeedsRoomWhereWeightsHave16Bits) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const RankPlan rank{.layers = {0, 1},
+                      .shard = {.heads = {0, 8},
+                                .kv_heads = {0, 8},
+                                .mlp_columns = {0, 32},
+                                .vocabulary = {0, 32}}};
+  PlanOptions options{
+      .max_model_len = 64, .max_sequences = 1, .max_rows_per_step = 8};
+  const auto library = [&] {
+    PlanOptions without = options;
+    without.deterministic = true;
+    return GpuActivationBytes(spec, rank, options) -
+           GpuActivationBytes(spec, rank, without);
+  };
+  EXPECT_EQ(library(), 64 * kMiB);
+  options.weight_dtype = DType::kFloat32;
+  EXPECT_EQ(library(), 0);
+  options.weight_dtype = DType::kBFloat16;
+  options.quantization = Quantization::kQ4;
+  EXPECT_EQ(library(), 0);
 }
 
 TEST(GpuMemoryTest, WholePagesAreReserved) {

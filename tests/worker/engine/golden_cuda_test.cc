@@ -3,7 +3,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/status/status.h"
+#include "base/status_macros.h"
 #include "gtest/gtest.h"
 #include "tests/emulated_device/control.h"
 #include "tests/support/golden_rank.h"
@@ -15,23 +18,39 @@
 namespace caravan::worker {
 namespace {
 
+// Chunks of the prompt and the tokens after it, against what transformers says.
+absl::Status Check(testing::GoldenRank golden,
+                   const CudaBackendOptions& options) {
+  CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
+                           CreateCudaBackend(options));
+  const auto worlds = CreateLocalWorlds(1);
+  emulated::MemoryCalls loaded;
+  golden.on_loaded = [&] { loaded = emulated::MemoryCallsMade(); };
+  golden.on_passed = [&] {
+    EXPECT_EQ(emulated::MemoryCallsMade(), loaded) << "a step allocated";
+  };
+  return testing::RunGoldenRank(golden, *backend, *worlds[0]);
+}
+
 class GoldenCudaTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenCudaTest, LogitsAndGreedyTokensEqualTransformers) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const std::unique_ptr<Backend> backend,
-      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
-  const auto worlds = CreateLocalWorlds(1);
-  emulated::MemoryCalls loaded;
-  CARAVAN_EXPECT_OK(testing::RunGoldenRank(
-      {.golden_folder = testing::GoldenFolder(GetParam()),
-       .on_loaded = [&] { loaded = emulated::MemoryCallsMade(); },
-       .on_passed =
-           [&] {
-             EXPECT_EQ(emulated::MemoryCallsMade(), loaded)
-                 << "a step allocated";
-           }},
-      *backend, *worlds[0]));
+  CARAVAN_EXPECT_OK(Check({.golden_folder = testing::GoldenFolder(GetParam())},
+                          {.deterministic = true}));
+}
+
+// Each activation of the prompt is rounded, to float16 an eighth as much as to
+// bfloat16; and so are the logits off.
+TEST(GoldenCudaLibraryTest, LogitsAreNearTransformersAndTokensEqual) {
+  for (const auto& [dtype, tolerance] :
+       {std::pair("bfloat16", 0.02), std::pair("float16", 0.02 / 8)}) {
+    CARAVAN_EXPECT_OK(
+        Check({.golden_folder = testing::GoldenFolder("grouped_8_to_1"),
+               .plan = {.weight_dtype = dtype, .quantization = "none"},
+               .logit_tolerance = tolerance},
+              {.library_rows = 2}))
+        << dtype;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(SmallModels, GoldenCudaTest,

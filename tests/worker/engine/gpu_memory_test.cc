@@ -75,7 +75,8 @@ void ExpectPlannedBytes(const ModelSource& source, const PlanOptions& options) {
       worlds[0]->CreateGroup({.name = "alone", .world_ranks = {0}}));
   for (const partition::RankPlan& rank : plans.plan.ranks) {
     CARAVAN_ASSERT_OK_AND_ASSIGN(const auto backend,
-                                 CreateCudaBackend(CudaBackendOptions{}));
+                                 CreateCudaBackend(CudaBackendOptions{
+                                     .deterministic = options.deterministic}));
     const int64_t before = AllocatedBytes(0);
     CARAVAN_ASSERT_OK_AND_ASSIGN(
         const auto decoder,
@@ -125,6 +126,12 @@ TEST(GpuMemoryTest, RanksAllocateWhatThePlanSays) {
   partition::ModelSpec tied = QuantizableSpec();
   tied.tied_embeddings = true;
   ExpectPlannedBytes(tied, Mixed);
+}
+
+TEST(GpuMemoryTest, DeterministicRanksHaveNoLibrary) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto source, MakeQuantizedSource(QuantizableSpec(), BFloat16));
+  ExpectPlannedBytes(*source, {.num_blocks = 4, .deterministic = true});
 }
 
 TEST(GpuMemoryTest, CutBlocksUnfilledUnitsAndLongContexts) {

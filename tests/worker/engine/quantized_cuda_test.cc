@@ -34,11 +34,11 @@ std::vector<std::vector<int32_t>> Prompts(const ModelSource& source) {
   return testing::RandomPrompts(4, 40, source.spec().vocab_size);
 }
 
-Logits OnGpu(const ModelSource& source, const EnginePlanOptions& options) {
-  auto logits =
-      PromptLogits(source, options, Prompts(source), [](const v1::RankPlan&) {
-        return CreateCudaBackend(CudaBackendOptions{.deterministic = true});
-      });
+Logits OnGpu(const ModelSource& source,
+             const CudaBackendOptions& options = {.deterministic = true}) {
+  auto logits = PromptLogits(
+      source, {}, Prompts(source),
+      [&](const v1::RankPlan&) { return CreateCudaBackend(options); });
   EXPECT_THAT(logits, testing::IsOk());
   return logits.ok() ? *logits : Logits{};
 }
@@ -58,7 +58,7 @@ TEST_P(QuantizedCudaTest, LogitsAreThoseOfTheDecodedWeights) {
       const auto source, testing::MakeQuantizedSource(
                              testing::QuantizableSpec(),
                              [](absl::string_view) { return GetParam(); }));
-  const double error = RelativeRms(OnGpu(*source, {}), InFloat32(*source));
+  const double error = RelativeRms(OnGpu(*source), InFloat32(*source));
   EXPECT_LT(error, kQuantizedError);
   EXPECT_GT(error, 0);  // really another arithmetic
 }
@@ -79,9 +79,24 @@ TEST(PlainCudaTest, LogitsAreThoseOfFloat32) {
     spec.dtype = dtype;
     CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source,
                                  partition::MakeSyntheticSource(spec, 3));
-    EXPECT_LT(RelativeRms(OnGpu(*source, {}), InFloat32(*source)),
+    EXPECT_LT(RelativeRms(OnGpu(*source), InFloat32(*source)),
               dtype == DType::kFloat32 ? kFloatError : kHalfError)
         << Name(dtype);
+  }
+}
+
+// What the library's products cost: each activation is rounded once more.
+TEST(PlainCudaTest, TheLibrarysProductsRoundALittle) {
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    partition::ModelSpec spec = testing::QuantizableSpec();
+    spec.dtype = dtype;
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source,
+                                 partition::MakeSyntheticSource(spec, 3));
+    const Logits exact = InFloat32(*source);
+    const double error =
+        RelativeRms(OnGpu(*source, {.library_rows = 2}), exact);
+    EXPECT_LT(error, kHalfError) << Name(dtype);
+    EXPECT_GT(error, 2 * RelativeRms(OnGpu(*source), exact)) << Name(dtype);
   }
 }
 

@@ -126,22 +126,15 @@ absl::Status AttentionOperations::Input(const InputOperands& operands,
   CARAVAN_CHECK(batch_.most_positions() <= rope.cos.rows);
   for (int64_t first = 0; first < batch.num_rows; first += kRowsAtOnce) {
     const int64_t num_rows = std::min(kRowsAtOnce, batch.num_rows - first);
-    CARAVAN_ASSIGN_OR_RETURN(
-        const ProductInput input,
-        linear_.Prepare(operands.x.Rows(first, num_rows), &operands.norm,
-                        nullptr, operands.qkv));
     float* const queries = operands.queries.Rows(first, num_rows).floats();
-    CARAVAN_RETURN_IF_ERROR(
-        CudaStatus(Product({.weight = operands.qkv.view(),
-                            .x = input,
-                            .num_rows = num_rows,
-                            .out = queries,
-                            .out_stride = width,
-                            .second = keys_values_.As<float>(),
-                            .second_stride = kv_width,
-                            .split = width},
-                           context_.stream()),
-                   "Product"));
+    CARAVAN_RETURN_IF_ERROR(linear_.Multiply(
+        {.x = operands.x.Rows(first, num_rows), .norm = &operands.norm},
+        operands.qkv,
+        {.out = queries,
+         .out_stride = width,
+         .second = keys_values_.As<float>(),
+         .second_stride = kv_width,
+         .split = width}));
     CARAVAN_RETURN_IF_ERROR(
         CudaStatus(RotateAndStore({.queries = queries,
                                    .keys_values = keys_values_.As<float>(),

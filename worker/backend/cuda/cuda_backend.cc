@@ -38,13 +38,14 @@ class CudaBuffer final : public Buffer {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::shared_ptr<cuda::DeviceContext> context, bool use_graphs)
+  CudaBackend(std::shared_ptr<cuda::DeviceContext> context,
+              const CudaBackendOptions& options)
       : context_(std::move(context)),
-        loader_(*context_),
-        linear_(*context_),
+        loader_(*context_, /*row_major=*/!options.deterministic),
+        linear_(*context_, options.deterministic ? 0 : options.library_rows),
         attention_(*context_, linear_),
         sampling_(*context_),
-        graphs_(*context_, use_graphs) {}
+        graphs_(*context_, options.use_graphs) {}
 
   // Nothing that belongs to it is in use any more when its memory goes; a
   // device that does not answer has failed already.
@@ -213,8 +214,7 @@ class CudaBackend final : public Backend {
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     std::shared_ptr<cuda::DeviceContext> context,
     const CudaBackendOptions& options) {
-  auto backend =
-      std::make_unique<CudaBackend>(std::move(context), options.use_graphs);
+  auto backend = std::make_unique<CudaBackend>(std::move(context), options);
   CARAVAN_RETURN_IF_ERROR(backend->Start());
   return backend;
 }

@@ -2,6 +2,7 @@
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_CUDA_BACKEND_H_
 #define CARAVAN_WORKER_BACKEND_CUDA_CUDA_BACKEND_H_
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -21,9 +22,11 @@ struct CudaBackendOptions {
   // Whether decode steps are replayed as CUDA graphs (step_graphs.h).
   bool use_graphs = true;
   // Whether all of what backend.h promises about numerics holds between
-  // backends of this kind. Without it a faster way may be taken whose order of
-  // additions depends on the number of rows.
+  // backends of this kind. Without it products of `library_rows` rows and more
+  // with weights of 16 bits are cuBLASLt's (docs/decisions/0017), whose order
+  // of additions depends on the number of rows.
   bool deterministic = false;
+  int64_t library_rows = 65;  // below, reading the weights is what takes time
 };
 
 // Operations are enqueued on one stream and run behind the host. Against the

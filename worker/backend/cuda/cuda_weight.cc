@@ -10,6 +10,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "worker/backend/cuda/cuda_status.h"
+#include "worker/backend/cuda/prepare_rows.h"
 #include "worker/backend/cuda/repack.h"
 
 namespace caravan::worker::cuda {
@@ -52,6 +53,7 @@ absl::StatusOr<std::unique_ptr<CudaWeight>> WeightLoader::Load(
   WeightView view = {.format = static_cast<HeldFormat>(hold_as),
                      .rows = reader.rows,
                      .cols = reader.cols};
+  view.row_major = row_major_ && IsHalf(view.format);
   CARAVAN_ASSIGN_OR_RETURN(
       DeviceMemory memory,
       DeviceMemory::Create(view.value_bytes() + view.scale_bytes()));

@@ -40,7 +40,9 @@ class CudaWeight final : public Weight {
 // outlives it.
 class WeightLoader final {
  public:
-  explicit WeightLoader(DeviceContext& context) : context_(context) {}
+  // `row_major`: how weights of 16 bits lie.
+  WeightLoader(DeviceContext& context, bool row_major)
+      : context_(context), row_major_(row_major) {}
 
   // kInvalidArgument: a matrix without elements or beyond what can be counted,
   // rows that are no whole blocks, or values that `hold_as` cannot hold;
@@ -66,6 +68,7 @@ class WeightLoader final {
                          int64_t num_rows, const Held& held);
 
   DeviceContext& context_;
+  const bool row_major_;
   std::unique_ptr<StagingBuffer> staging_[2];
   int next_ = 0;
   DeviceMemory stored_;               // a piece as it came, on the device

@@ -9,11 +9,9 @@ constexpr int kThreads = 256;
 // Byte `byte` of a unit of one row.
 __device__ const unsigned char* BytesOf(const WeightView& table, int64_t row,
                                         int64_t unit, int byte) {
-  const int pieces = UnitPieces(table.format);
-  const int64_t place =
-      (row / kTileRows * table.num_units() + unit) * pieces + byte / kUnitBytes;
+  const int64_t piece = unit * UnitPieces(table.format) + byte / kUnitBytes;
   return static_cast<const unsigned char*>(table.values) +
-         (place * kTileRows + row % kTileRows) * kUnitBytes + byte % kUnitBytes;
+         table.PieceAt(row, piece) * kUnitBytes + byte % kUnitBytes;
 }
 
 __device__ float PlainElement(const WeightView& table, int64_t row,

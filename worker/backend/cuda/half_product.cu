@@ -11,6 +11,7 @@ namespace {
 // A step is 16 inputs: one mma of the high and one of the low parts.
 template <typename T>
 struct HalfMatrix {
+  static constexpr bool kMayBeRowMajor = true;
   static constexpr int kPieces = 2;
   static constexpr int kUnitsOfStep = 2;
   static constexpr int kInputPieces = 4;  // high, high, low, low

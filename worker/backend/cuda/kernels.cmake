@@ -2,14 +2,15 @@
 # for the emulated device of the tests.
 set(CARAVAN_CUDA_KERNELS
   attention embed float_product half_product prepare_rows product
-  quantized_matrix_product quantized_product repack rotate shard_candidates)
+  quantized_matrix_product quantized_product repack rotate shard_candidates
+  silu_multiply)
 list(TRANSFORM CARAVAN_CUDA_KERNELS
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cu")
 
 # What starts them, compiled by the host compiler alone.
 set(CARAVAN_CUDA_HOST
   attention_operations batch_table cuda_backend cuda_kv_cache cuda_status
-  cuda_weight device_context device_list device_memory linear_operations
-  recorded_graph sampling_operations staging step_graphs)
+  cuda_weight device_context device_list device_memory library_product
+  linear_operations recorded_graph sampling_operations staging step_graphs)
 list(TRANSFORM CARAVAN_CUDA_HOST
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cc")

@@ -3,14 +3,17 @@
 #define CARAVAN_WORKER_BACKEND_CUDA_LINEAR_OPERATIONS_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cuda/cuda_weight.h"
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/library_product.h"
 #include "worker/backend/cuda/product.h"
 #include "worker/backend/cuda/staging.h"
 
@@ -20,6 +23,19 @@ namespace caravan::worker::cuda {
 // them.
 constexpr int64_t kRowsAtOnce = 512;
 
+// For the gate of gated products by the library, as many outputs at a time as
+// fit. partition/plan/gpu_memory.cc plans it.
+constexpr int64_t kGateBytes = int64_t{32} << 20;
+
+// Which rows a product reads, and what becomes of them first.
+struct ProductRows {
+  // x.rows are made, at most kRowsAtOnce: of rows of x.data in order, or of
+  // those that `indices`, on the device, says.
+  Tensor x;
+  const Norm* norm = nullptr;  // null: x as it is
+  const int64_t* indices = nullptr;
+};
+
 const CudaWeight& AsCudaWeight(const Weight& weight);
 // A float32 tensor of that shape: the caller's contract.
 void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols);
@@ -27,10 +43,15 @@ void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols);
 // Enqueues on the context's stream. One thread.
 class LinearOperations final {
  public:
-  explicit LinearOperations(DeviceContext& context)
-      : context_(context), ids_(context), rows_(context) {}
+  // From `library_rows` rows on products with weights of 16 bits, which are
+  // row-major then, are the library's; 0: none are.
+  LinearOperations(DeviceContext& context, int64_t library_rows)
+      : context_(context),
+        library_rows_(library_rows),
+        ids_(context),
+        rows_(context) {}
 
-  // Room to prepare rows for this weight.
+  // Room for products with this weight.
   absl::Status Reserve(const CudaWeight& weight);
   // Room for the tables of a step.
   absl::Status Reserve(const StepLimits& limits);
@@ -45,15 +66,29 @@ class LinearOperations final {
                     const Norm& norm, const CudaWeight& head,
                     const Tensor& logits);
 
-  // Rows of x, normalized, as the weight wants them: valid until the next call.
-  // x.rows are made, at most kRowsAtOnce: `indices`, on the device, say from
-  // which rows of x.data; null: from its rows in order.
-  absl::StatusOr<ProductInput> Prepare(const Tensor& x, const Norm* norm,
-                                       const int64_t* indices,
-                                       const CudaWeight& weight);
+  // The product of the rows with the weight; `product` says where it goes.
+  absl::Status Multiply(const ProductRows& rows, const CudaWeight& weight,
+                        ProductArguments product, bool gated = false);
 
  private:
+  bool UsesLibrary(const ProductArguments& product) const;
+  // False: the library has no way, the product is yet to be made.
+  absl::StatusOr<bool> MultiplyByLibrary(const ProductRows& rows,
+                                         const ProductArguments& product);
+  absl::StatusOr<bool> MultiplyGatedByLibrary(const ProductRows& rows,
+                                              const ProductArguments& product);
+  // The rows, normalized, as the weight's format wants them, or rounded for the
+  // library: valid until the next call.
+  absl::StatusOr<ProductInput> Prepare(const ProductRows& rows,
+                                       HeldFormat format);
+  absl::StatusOr<const uint16_t*> PrepareRounded(const ProductRows& rows,
+                                                 HeldFormat format);
+  absl::Status Enqueue(const ProductRows& rows, const ProductInput& to);
+
   DeviceContext& context_;
+  const int64_t library_rows_;
+  std::unique_ptr<LibraryProduct> library_;  // once a weight wants it
+  DeviceMemory gates_;                       // likewise
   DeviceMemory prepared_;
   DeviceTable ids_;
   DeviceTable rows_;

@@ -15,11 +15,12 @@
 
 namespace caravan::worker::cuda {
 
-// A format has: kUnitsOfStep, of the weight; kPieces and kInputPieces, 16-byte
-// pieces of a step of a row of the weight and of x; kScaleBytes of a row and
-// step; kSegmentWords, of 16 rows' scales wherever they begin; kHasInputScales;
-// Inputs, where x is; ReadWeights, a step's fragments and scales; Multiply,
-// which adds a step's products to sums; Finish, what is done with a sum.
+// A format has: kMayBeRowMajor, of the weight; kUnitsOfStep, of the weight;
+// kPieces and kInputPieces, 16-byte pieces of a step of a row of the weight and
+// of x; kScaleBytes of a row and step; kSegmentWords, of 16 rows' scales
+// wherever they begin; kHasInputScales; Inputs, where x is; ReadWeights, a
+// step's fragments and scales; Multiply, which adds a step's products to sums;
+// Finish, what is done with a sum.
 
 // How the warps of a block share its work. A warp makes 32 outputs (gated: 16)
 // of kRowTiles times 8 rows. Warps of a team share what is copied, and go

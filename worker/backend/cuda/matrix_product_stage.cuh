@@ -76,7 +76,9 @@ class Stager {
  public:
   __device__ Stager(const ProductArguments& a,
                     const BlockPlace<Shape, kGated>& place, int thread)
-      : thread_(thread), num_units_(static_cast<int>(a.weight.num_units())) {
+      : thread_(thread),
+        num_units_(static_cast<int>(a.weight.num_units())),
+        row_major_(Format::kMayBeRowMajor && a.weight.row_major) {
     const int64_t steps = NumSteps<Format>(a.weight);
 #pragma unroll
     for (int n = 0; n < kValueCopies; ++n) values_[n] = ValueAt(a, place, n);
@@ -110,8 +112,9 @@ class Stager {
       if (Layout::kValueItems % kThreads != 0 && i >= Layout::kValueItems) {
         continue;
       }
-      const int piece = i / kTileRows % Format::kPieces;
-      CpAsync16(to + i * 16, values_[n] + at * kValueStride,
+      const int item = ValueItem(i);
+      const int piece = item / kTileRows % Format::kPieces;
+      CpAsync16(to + item * 16, values_[n] + at * ValueStride(),
                 step * Format::kUnitsOfStep + piece % Format::kUnitsOfStep <
                     num_units_);
     }
@@ -148,7 +151,6 @@ class Stager {
       (Layout::kInputItems + kThreads - 1) / kThreads;
   static constexpr int kGroupItems = Format::kInputPieces * kMatrixGroup;
   // Bytes from a step to the next.
-  static constexpr int kValueStride = Format::kPieces * kTileRows * 16;
   static constexpr int kInputStride = kGroupItems * 16;
   static constexpr int kInputScaleStride = kMatrixGroup * sizeof(float2);
   static_assert(Layout::kScaleItems <= kThreads);
@@ -156,24 +158,50 @@ class Stager {
 
   __device__ int Item(int n) const { return thread_ + n * kThreads; }
 
+  // Bytes from a step to the next.
+  __device__ __forceinline__ int ValueStride() const {
+    constexpr int kRowBytes = Format::kPieces * 16;
+    if constexpr (Format::kMayBeRowMajor) {
+      if (row_major_) return kRowBytes;
+    }
+    return kRowBytes * kTileRows;
+  }
+
+  // Which item of a step's values is copied as the i-th. Of a row-major weight
+  // neighbours copy the pieces of a row, which are neighbours in memory.
+  __device__ __forceinline__ int ValueItem(int i) const {
+    if constexpr (Format::kMayBeRowMajor) {
+      constexpr int kItems = Format::kPieces * kTileRows;  // of a warp
+      if (row_major_) {
+        return i / kItems * kItems + i % Format::kPieces * kTileRows +
+               i % kItems / Format::kPieces;
+      }
+    }
+    return i;
+  }
+
   // Segments may begin at any row of the weight and run past its last one,
   // where there is none to be written: the last row stands for those.
   __device__ const unsigned char* ValueAt(
       const ProductArguments& a, const BlockPlace<Shape, kGated>& place,
       int n) const {
-    const int i = Item(n) % Layout::kValueItems;
+    const int i = ValueItem(Item(n) % Layout::kValueItems);
     const int warp = i / (Format::kPieces * kTileRows);
     const int row_of_warp = i % kTileRows;
     const int64_t row = min(place.WeightRow(warp, row_of_warp / kSegmentRows) +
                                 row_of_warp % kSegmentRows,
                             place.stored_rows - 1);
     const int piece = i / kTileRows % Format::kPieces;
-    constexpr int kUnitBytesOfTile =
-        Format::kPieces / Format::kUnitsOfStep * kTileRows * 16;
-    const int64_t tile_bytes = a.weight.num_units() * kUnitBytesOfTile;
-    return static_cast<const unsigned char*>(a.weight.values) +
-           row / kTileRows * tile_bytes +
-           (piece * kTileRows + row % kTileRows) * 16;
+    const auto* values = static_cast<const unsigned char*>(a.weight.values);
+    if constexpr (Format::kMayBeRowMajor) {
+      return values + a.weight.PieceAt(row, piece) * 16;
+    } else {
+      constexpr int kUnitBytesOfTile =
+          Format::kPieces / Format::kUnitsOfStep * kTileRows * 16;
+      const int64_t tile_bytes = a.weight.num_units() * kUnitBytesOfTile;
+      return values + row / kTileRows * tile_bytes +
+             (piece * kTileRows + row % kTileRows) * 16;
+    }
   }
 
   // Words of a segment's scales; where scales are half a word the first word
@@ -196,6 +224,7 @@ class Stager {
 
   const int thread_;
   const int num_units_;
+  const bool row_major_;
   const unsigned char* values_[kValueCopies];
   const unsigned char* scales_ = nullptr;
   const unsigned char* inputs_[kInputCopies];

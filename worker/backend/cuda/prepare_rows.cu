@@ -89,6 +89,38 @@ __device__ void WriteHalves(const PrepareRowsArguments& a, const float* x,
   }
 }
 
+template <typename T>
+__device__ float WithinRange(float value) {
+  constexpr float kMost = 65504.0f;  // of float16
+  if (!std::is_same_v<T, __half> || !(fabsf(value) < INFINITY)) return value;
+  return fminf(fmaxf(value, -kMost), kMost);
+}
+
+// Two neighbours at a time, each rounded to type T.
+template <typename T>
+__device__ void WriteRounded(const PrepareRowsArguments& a, const float* x,
+                             float factor, int64_t row) {
+  const int inputs = UnitInputs(a.to.format);
+  const int64_t stride = (a.cols + inputs - 1) / inputs * inputs;
+  uint32_t* out = reinterpret_cast<uint32_t*>(a.to.rounded + row * stride);
+  for (int64_t i = 2 * static_cast<int>(threadIdx.x); i < stride;
+       i += 2 * kThreads) {
+    float2 value = {0, 0};
+    if (i < a.cols) value.x = WithinRange<T>(Normalized(a, x, factor, i));
+    if (i + 1 < a.cols) {
+      value.y = WithinRange<T>(Normalized(a, x, factor, i + 1));
+    }
+    out[i / 2] = BitsOf(FromFloat2<T>(value));
+  }
+}
+
+template <typename T>
+__device__ void WriteSixteenBits(const PrepareRowsArguments& a, const float* x,
+                                 float factor, int64_t row) {
+  if (a.to.rounded != nullptr) return WriteRounded<T>(a, x, factor, row);
+  WriteHalves<T>(a, x, factor, row);
+}
+
 // Four values of a lane; all lanes of the warp call.
 struct QuantizedFour {
   uint32_t word;
@@ -158,9 +190,9 @@ __global__ void __launch_bounds__(kThreads)
     case HeldFormat::kFloat32:
       return WriteFloats(a, x, factor, row);
     case HeldFormat::kFloat16:
-      return WriteHalves<__half>(a, x, factor, row);
+      return WriteSixteenBits<__half>(a, x, factor, row);
     case HeldFormat::kBFloat16:
-      return WriteHalves<__nv_bfloat16>(a, x, factor, row);
+      return WriteSixteenBits<__nv_bfloat16>(a, x, factor, row);
     case HeldFormat::kQ8:
     case HeldFormat::kQ4:
     case HeldFormat::kQ4Minimum:

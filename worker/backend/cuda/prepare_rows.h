@@ -30,6 +30,10 @@ struct ProductInput {
   // between 1/2 and 1. A row with a value that is not finite is NaN.
   const uint16_t* halves = nullptr;
   const float* factors = nullptr;
+  // In place of these, for a library's product: each x as the one number of the
+  // weights' type next to it, (rows, inputs of the weight's units), row-major.
+  // A finite x stays finite: beyond float16's range it becomes its last number.
+  uint16_t* rounded = nullptr;
   // Quantized in blocks of 32 as backend.h says: (groups, blocks, halves of the
   // block, group, 16), and of each block the scale and the sum of its values:
   // (groups, blocks, group).

@@ -145,6 +145,7 @@ struct Q4MinimumMath {
 // A step is a block of 32 inputs: one mma.
 template <typename Math>
 struct QuantizedMatrix {
+  static constexpr bool kMayBeRowMajor = false;
   static constexpr int kPieces = UnitPieces(Math::kHeld);
   static constexpr int kUnitsOfStep = 1;
   static constexpr int kInputPieces = 2;

@@ -29,7 +29,7 @@ __device__ void RepackQuantized(const RepackArguments& a, int64_t row,
     for (int i = 0; i < 4; ++i) {
       words[i] = from[2 * i] | uint32_t{from[2 * i + 1]} << 16;
     }
-    static_cast<uint4*>(to.values)[(at * pieces + piece) * kTileRows + lane] =
+    static_cast<uint4*>(to.values)[to.PieceAt(out, unit * pieces + piece)] =
         make_uint4(words[0], words[1], words[2], words[3]);
   }
 }
@@ -47,13 +47,12 @@ __device__ void RepackPlain(const RepackArguments& a, int64_t row,
     words[i] = low < row_halves ? from[low] : 0;
     if (low + 1 < row_halves) words[i] |= uint32_t{from[low + 1]} << 16;
   }
-  const int64_t out = a.first_row + row;
-  const int64_t at = out / kTileRows * to.num_units() + unit;
-  static_cast<uint4*>(to.values)[at * kTileRows + out % kTileRows] =
+  static_cast<uint4*>(to.values)[to.PieceAt(a.first_row + row, unit)] =
       make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// A warp writes a unit of 32 rows that follow one another.
+// A warp writes a unit of 32 rows that follow one another, side by side but
+// where the weight is row-major.
 // Limits: 64 registers, 0 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads) RepackKernel(RepackArguments a) {
   const int64_t row =

@@ -9,6 +9,10 @@
 // in a part of their own, for each unit the 32 rows' float16 scales; with
 // kQ4Minimum each is followed by its minimum. Values of 4 bits lie within 16
 // bytes as base/weight_format.h says. The last tile is filled up with zeros.
+//
+// Weights of 16 bits may lie row-major instead, a row's units one after the
+// other, as a library's products want them: as many bytes, with zeros in the
+// same places.
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_WEIGHT_LAYOUT_H_
 #define CARAVAN_WORKER_BACKEND_CUDA_WEIGHT_LAYOUT_H_
 
@@ -58,9 +62,16 @@ struct WeightView {
   int64_t cols = 0;
   void* values = nullptr;
   void* scales = nullptr;
+  bool row_major = false;  // float16 and bfloat16 only
 
   __host__ __device__ int64_t num_units() const {
     return (cols + UnitInputs(format) - 1) / UnitInputs(format);
+  }
+  // Where a 16-byte piece of a row lies, counted in such pieces.
+  __host__ __device__ int64_t PieceAt(int64_t row, int64_t piece) const {
+    const int64_t pieces = num_units() * UnitPieces(format);
+    if (row_major) return row * pieces + piece;
+    return (row / kTileRows * pieces + piece) * kTileRows + row % kTileRows;
   }
   int64_t num_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   int64_t value_bytes() const {

@@ -1,5 +1,9 @@
 #include "worker/backend/cuda/cuda_backend.h"
 
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
 #include "gtest/gtest.h"
 #include "tests/conformance/backend_suite.h"
 #include "tests/support/status_matchers.h"
@@ -21,6 +25,68 @@ BackendFactory Factory() {
 }
 
 CARAVAN_INSTANTIATE_BACKEND_SUITE(Cuda, ::testing::Values(Factory()));
+
+// Products of many rows with weights of 16 bits are a library's, whose rows of
+// x are rounded once; nothing else differs, and few rows' products do not.
+constexpr int64_t kLibraryRows = 65;
+BackendFactory LibraryFactory() {
+  return {.name = "gpu_with_library",
+          .make =
+              [](int) {
+                return CreateCudaBackend(
+                    CudaBackendOptions{.library_rows = kLibraryRows});
+              },
+          .bfloat16_tolerance = 0x1p-8 + 1e-6,
+          .float16_tolerance = 0x1p-11 + 1e-6,
+          .most_invariant_rows = kLibraryRows - 1};
+}
+
+INSTANTIATE_TEST_SUITE_P(CudaLibrary, BackendProducts,
+                         ::testing::Values(LibraryFactory()), FactoryName);
+
+// How far two results are apart, over the size of the second.
+double Difference(const HostMatrix& a, const HostMatrix& b) {
+  double difference = 0;
+  double size = 0;
+  for (size_t i = 0; i < a.values.size(); ++i) {
+    difference += std::pow(double{a.values[i]} - b.values[i], 2);
+    size += std::pow(double{b.values[i]}, 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+// Odd numbers of inputs and rows, and more rows than are multiplied at a time.
+TEST(CudaBackend, TheLibrarysProductsAreOursButForRounding) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto ours,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto librarys,
+      CreateCudaBackend(CudaBackendOptions{.library_rows = kLibraryRows}));
+  for (Backend* backend : {ours.get(), librarys.get()}) {
+    StepLimits limits = SuiteLimits();
+    limits.max_logit_rows = 530;
+    CARAVAN_ASSERT_OK(backend->Reserve(limits));
+  }
+  for (const WeightFormat format :
+       {WeightFormat::kFloat16, WeightFormat::kBFloat16}) {
+    const double rounding =
+        format == WeightFormat::kBFloat16 ? 0x1p-8 : 0x1p-11;
+    for (const auto& [rows, cols] :
+         {std::pair<int64_t, int64_t>{64, 40}, {65, 41}, {99, 8}, {530, 24}}) {
+      SCOPED_TRACE(::testing::Message()
+                   << Name(format) << " rows=" << rows << " cols=" << cols);
+      const HostMatrix x = RandomMatrix(rows, cols, 3);
+      const HostMatrix wanted = AllProducts(*ours, x, format);
+      const HostMatrix got = AllProducts(*librarys, x, format);
+      if (rows < kLibraryRows) {
+        EXPECT_THAT(got, SameBitsAs(wanted));
+        continue;
+      }
+      EXPECT_LT(Difference(got, wanted), rounding);
+    }
+  }
+}
 
 // Up to a block per part of the inputs, blocks are added up in the CPU's order.
 // Elsewhere that differs, and nothing else does.

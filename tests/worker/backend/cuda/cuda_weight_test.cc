@@ -18,7 +18,7 @@ class WeightLoaderTest : public ::testing::Test {
   void SetUp() override {
     emulated::SetStreamPolicy(emulated::StreamPolicy::kLazy, 0);
     CARAVAN_ASSERT_OK_AND_ASSIGN(context_, DeviceContext::Create({}));
-    loader_ = std::make_unique<WeightLoader>(*context_);
+    loader_ = std::make_unique<WeightLoader>(*context_, false);
   }
   void TearDown() override {
     CARAVAN_EXPECT_OK(context_->Wait());
@@ -103,6 +103,46 @@ TEST_F(WeightLoaderTest, ReadsTheNextPieceWhileThoseBeforeAreOnTheirWay) {
         4;  // the row's first unit
     ASSERT_EQ(held[at], static_cast<float>(row / kRowsOfPiece)) << row;
   }
+}
+
+// As a library's products read it: a row's units one after the other, zeros
+// where the last unit and the last tile are filled up.
+TEST_F(WeightLoaderTest, WeightsOf16BitsMayBeRowMajor) {
+  constexpr int64_t kRows = 33;
+  constexpr int64_t kCols = 19;
+  constexpr int64_t kStride = 24;
+  WeightLoader loader(*context_, /*row_major=*/true);
+  const MatrixReader reader = {
+      .format = WeightFormat::kFloat16,
+      .rows = kRows,
+      .cols = kCols,
+      .read_rows = [](int64_t first, int64_t num_rows,
+                      absl::Span<std::byte> out) {
+        auto* values = reinterpret_cast<uint16_t*>(out.data());
+        for (int64_t i = 0; i < num_rows * kCols; ++i) {
+          values[i] = static_cast<uint16_t>(1 + first * kCols + i);
+        }
+        return absl::OkStatus();
+      }};
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto weight,
+                               loader.Load(reader, WeightFormat::kFloat16));
+  CARAVAN_ASSERT_OK(context_->Wait());
+  EXPECT_EQ(weight->bytes(),
+            partition::GpuMatrixBytes(WeightFormat::kFloat16, kRows, kCols));
+  std::vector<uint16_t> held(weight->bytes() / sizeof(uint16_t));
+  ASSERT_EQ(cudaMemcpy(held.data(), weight->view().values, weight->bytes(),
+                       cudaMemcpyDeviceToHost),
+            cudaSuccess);
+  for (int64_t i = 0; i < static_cast<int64_t>(held.size()); ++i) {
+    const int64_t row = i / kStride;
+    const int64_t col = i % kStride;
+    ASSERT_EQ(held[i], row < kRows && col < kCols ? 1 + row * kCols + col : 0)
+        << "row=" << row << " col=" << col;
+  }
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto quantized,
+      loader.Load(Zeros(WeightFormat::kQ8, 5, 32), WeightFormat::kQ8));
+  EXPECT_FALSE(quantized->view().row_major);
 }
 
 TEST_F(WeightLoaderTest, ReleasesWhatLoadingNeeds) {

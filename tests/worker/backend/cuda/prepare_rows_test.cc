@@ -108,6 +108,25 @@ class PrepareRowsTest : public testing::Test {
     }
   }
 
+  template <typename T>
+  void ExpectRounded(HeldFormat format, int64_t cols, double precision) {
+    const auto stride = static_cast<size_t>((cols + 7) / 8 * 8);
+    const DeviceVector<uint16_t> rounded(kIndices.size() * stride);
+    Prepare(
+        {.format = format, .group = kMatrixGroup, .rounded = rounded.data()},
+        cols);
+    const std::vector<uint16_t> bits = rounded.Get();
+    for (size_t row = 0; row < kIndices.size(); ++row) {
+      for (size_t col = 0; col < stride; ++col) {
+        const double exact = ExpectedAt(row, col);
+        const double got =
+            ToFloat2(PairFromBits<T>(bits[row * stride + col])).x;
+        ASSERT_NEAR(got, exact, (precision + 1e-6) * std::fabs(exact) + 0x1p-25)
+            << "row " << row << " column " << col;
+      }
+    }
+  }
+
   const std::vector<int64_t> kIndices = {4, 0, 4, 2, 1, 3, 3, 0, 2};
   std::vector<double> expected_;
   size_t cols_ = 0;
@@ -144,6 +163,37 @@ TEST_F(PrepareRowsTest, HalvesAddUpToFloats) {
     ExpectHalves<__nv_bfloat16>(HeldFormat::kBFloat16, cols,
                                 kFloatError + 0x1p-17);
   }
+}
+
+TEST_F(PrepareRowsTest, RoundsOnce) {
+  for (const int64_t cols : {1, 16, 131}) {
+    ExpectRounded<__half>(HeldFormat::kFloat16, cols, 0x1p-11);
+    ExpectRounded<__nv_bfloat16>(HeldFormat::kBFloat16, cols, 0x1p-8);
+  }
+}
+
+TEST(RoundedRowsTest, WhatIsFiniteStaysFinite) {
+  const DeviceVector<float> x({1e6f, -1e6f, 65519.0f, INFINITY, NAN, 1, 2, 3});
+  const DeviceVector<uint16_t> rounded(8);
+  ASSERT_EQ(PrepareRows({.x = x.data(),
+                         .cols = 8,
+                         .num_rows = 1,
+                         .to = {.format = HeldFormat::kFloat16,
+                                .group = kMatrixGroup,
+                                .rounded = rounded.data()}},
+                        nullptr),
+            cudaSuccess);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  std::vector<float> got;
+  for (const uint16_t bits : rounded.Get()) {
+    got.push_back(ToFloat2(PairFromBits<__half>(bits)).x);
+  }
+  EXPECT_EQ(got[0], 65504.0f);
+  EXPECT_EQ(got[1], -65504.0f);
+  EXPECT_EQ(got[2], 65504.0f);
+  EXPECT_EQ(got[3], INFINITY);
+  EXPECT_TRUE(std::isnan(got[4]));
+  EXPECT_EQ(got[7], 3.0f);
 }
 
 TEST_F(PrepareRowsTest, QuantizesBlocks) {

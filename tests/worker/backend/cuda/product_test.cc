@@ -10,6 +10,7 @@
 #include <optional>
 #include <ostream>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "tests/worker/backend/cuda/device_vector.h"
@@ -81,21 +82,13 @@ struct Shape {
 class HeldMatrix final {
  public:
   HeldMatrix(HeldFormat format, int64_t rows, int64_t cols)
-      : view_{.format = format, .rows = rows, .cols = cols},
-        values_(std::vector<unsigned char>(
-            static_cast<size_t>(view_.value_bytes()))),
-        scales_(std::vector<unsigned char>(
-            static_cast<size_t>(view_.scale_bytes() + 16))),
-        stored_(Stored(format, rows * cols)) {
-    view_.values = values_.data();
-    view_.scales = scales_.data();
-    const DeviceVector<unsigned char> from(stored_);
-    EXPECT_EQ(Repack({.stored = reinterpret_cast<const std::byte*>(from.data()),
-                      .num_rows = rows,
-                      .to = view_},
-                     nullptr),
-              cudaSuccess);
-    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+      : HeldMatrix({.format = format, .rows = rows, .cols = cols},
+                   Stored(format, rows * cols)) {}
+  // The same, held otherwise.
+  HeldMatrix RowMajor() const {
+    WeightView view = view_;
+    view.row_major = true;
+    return {view, stored_};
   }
   const WeightView& view() const { return view_; }
   // Of a format of 16 bits.
@@ -108,6 +101,24 @@ class HeldMatrix final {
   }
 
  private:
+  HeldMatrix(const WeightView& view, std::vector<unsigned char> stored)
+      : view_(view),
+        values_(std::vector<unsigned char>(
+            static_cast<size_t>(view_.value_bytes()))),
+        scales_(std::vector<unsigned char>(
+            static_cast<size_t>(view_.scale_bytes() + 16))),
+        stored_(std::move(stored)) {
+    view_.values = values_.data();
+    view_.scales = scales_.data();
+    const DeviceVector<unsigned char> from(stored_);
+    EXPECT_EQ(Repack({.stored = reinterpret_cast<const std::byte*>(from.data()),
+                      .num_rows = view_.rows,
+                      .to = view_},
+                     nullptr),
+              cudaSuccess);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  }
+
   WeightView view_;
   DeviceVector<unsigned char> values_;
   DeviceVector<unsigned char> scales_;
@@ -367,6 +378,27 @@ TEST(HalfProductTest, IsTheProductOfFloats) {
           ASSERT_NEAR(out[static_cast<size_t>(row * kOutputs + n)], exact,
                       magnitude * (precision + 0x1p-21))
               << "size=" << size << " row=" << row << " output=" << n;
+        }
+      }
+    }
+  }
+}
+
+// Units and tiles that are not full; the second half of a gated product begins
+// in the middle of a tile.
+TEST(HalfProductTest, RowMajorWeightsGiveTheSameBits) {
+  for (const HeldFormat format :
+       {HeldFormat::kFloat16, HeldFormat::kBFloat16}) {
+    for (const int64_t cols : {1, 8, 131, 144}) {
+      const HeldMatrix tiled(format, 166, cols);
+      const HeldMatrix row_major = tiled.RowMajor();
+      for (const int64_t num_rows : {1, 9, 66}) {
+        const std::vector<float> x = RandomFloats(num_rows * cols);
+        for (const bool gated : {false, true}) {
+          EXPECT_TRUE(
+              SameBits(Multiply(row_major, x, kMatrixGroup, {.gated = gated}),
+                       Multiply(tiled, x, kMatrixGroup, {.gated = gated}), 166))
+              << "cols=" << cols << " rows=" << num_rows << " gated=" << gated;
         }
       }
     }

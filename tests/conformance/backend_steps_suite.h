@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "tests/conformance/backend_attention_suite.h"
+#include "tests/conformance/attention_model.h"
 #include "tests/conformance/backend_fixture.h"
 
 namespace caravan::worker {
@@ -19,7 +19,8 @@ class StepModel final {
   static constexpr int64_t kMaxRows = 40;
   static constexpr int64_t kNumBlocks = 140;
 
-  StepModel(Backend& backend, const AttentionModel& model, uint32_t seed)
+  StepModel(Backend& backend, const AttentionModel& model, uint32_t seed,
+            DType cache_dtype = DType::kFloat32)
       : backend_(backend),
         model_(model),
         norm_(backend, model.norm),
@@ -35,7 +36,8 @@ class StepModel final {
         backend.CreateKvCache({.num_layers = 1,
                                .num_blocks = kNumBlocks,
                                .num_kv_heads = model.shape.num_kv_heads,
-                               .head_dim = model.shape.head_dim});
+                               .head_dim = model.shape.head_dim,
+                               .dtype = cache_dtype});
     EXPECT_THAT(cache, testing::IsOk());
     cache_ = *std::move(cache);
     CARAVAN_EXPECT_OK(Reserve(AttentionModel::kPositions));
@@ -111,8 +113,9 @@ class StepModel final {
 class TwinSteps final {
  public:
   TwinSteps(Backend& steps, Backend& operations, const AttentionModel& model,
-            uint32_t seed)
-      : steps_(steps, model, seed), operations_(operations, model, seed) {}
+            uint32_t seed, DType cache_dtype = DType::kFloat32)
+      : steps_(steps, model, seed, cache_dtype),
+        operations_(operations, model, seed, cache_dtype) {}
 
   StepModel& steps() { return steps_; }
 
@@ -198,6 +201,16 @@ TEST_P(BackendSteps, GrowIntoLongContexts) {
   for (int i = 0; i < 9; ++i) twins.Grow({0}, 28);
   for (int i = 0; i < 4; ++i) twins.Grow({2, 0, 1}, 1);  // over 512
   for (int i = 0; i < 4; ++i) twins.Grow({2, 1}, 1);     // short ones again
+}
+
+TEST_P(BackendSteps, WithKeysAndValuesIn16Bits) {
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    TwinSteps twins(*backend_, *other_, model_, 1, dtype);
+    twins.Grow(FirstSequences(3), 11);
+    for (int i = 0; i < 4; ++i) twins.Grow({0, 1, 2}, 1);
+    twins.Grow({1, 4}, 20);
+    for (int i = 0; i < 3; ++i) twins.Grow({4, 1, 0}, 1);
+  }
 }
 
 TEST_P(BackendSteps, SurviveNewRoom) {

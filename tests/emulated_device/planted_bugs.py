@@ -42,7 +42,7 @@ BUGS = [
      "row + i % kMatrixGroup < a.num_rows", "true"),
     ("rows of the output that there are none of", MATRIX_KERNEL, MATRIX_TESTS, "void WriteMatrixSums",
      "if (row >= a.num_rows) return;", ""),
-    ("padding that is stored", KERNELS + "rotate.cu", "RotateTest.*", "void __launch_bounds__(kThreads) RotateKernel",
+    ("padding that is stored", KERNELS + "rotate.cu", "RotateTest/*", "void __launch_bounds__(kThreads) RotateKernel",
      "if (place.block == kNoBlock) return;", ""),
     ("missing barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();", ""),
     ("half of the block at a barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();",

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/dtype.h"
 #include "base/tensor.h"
 #include "base/weight_format.h"
 #include "worker/backend/batch.h"
@@ -65,9 +66,13 @@ struct KvCacheShape {
   int64_t num_blocks = 0;
   int num_kv_heads = 0;  // of this rank
   int64_t head_dim = 0;
+  DType dtype = DType::kFloat32;
 };
 
-// Keys and values of all blocks and layers of this rank.
+// Keys and values of all blocks and layers of this rank. They are rounded once,
+// to nearest even, when they are written, and all that is computed of them is
+// float32. In float16 numbers beyond its range become its largest: an infinity
+// would make NaN of all that attends to it.
 class KvCache {
  public:
   virtual ~KvCache() = default;

@@ -16,11 +16,31 @@ namespace {
 // Queries that share each load of keys and values: as many as registers hold.
 constexpr int kQueryTile = kRegisters == 32 ? 12 : 12 / kVectors16;
 
+// How a cache holds its elements, and kLanes of them as float32.
+struct Float32Cache {
+  using Element = float;
+  static CARAVAN_INLINE Vec Read(const Element* from) { return Load(from); }
+};
+struct Float16Cache {
+  using Element = uint16_t;
+  static CARAVAN_INLINE Vec Read(const Element* from) {
+    return LoadFloat16(from);
+  }
+};
+struct BFloat16Cache {
+  using Element = uint16_t;
+  static CARAVAN_INLINE Vec Read(const Element* from) {
+    return LoadBFloat16(from);
+  }
+};
+
 // A block of keys and values, and the one that follows, which is fetched into
-// the cache meanwhile: it lies anywhere, so the processor cannot foresee it.
+// the processor's cache meanwhile: it lies anywhere, so that it cannot be
+// foreseen.
+template <typename Cache>
 struct BlockPair {
-  const float* present;
-  const float* next;
+  const typename Cache::Element* present;
+  const typename Cache::Element* next;
 };
 
 // What a query has gathered from the blocks so far.
@@ -31,11 +51,11 @@ struct RunningSoftmax {
 };
 
 // scores[r][j] = queries[r] . key j of the block * scale
-template <int kRows>
+template <typename Cache, int kRows>
 CARAVAN_INLINE void ScoreBlock(const AttendArguments& a, int first,
-                               const BlockPair& block, float* scores) {
+                               const BlockPair<Cache>& block, float* scores) {
   const float* const* queries = a.queries + first;
-  const float* keys = block.present;
+  const auto* keys = block.present;
   Vec sum[kRows][kVectors16];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -47,7 +67,7 @@ CARAVAN_INLINE void ScoreBlock(const AttendArguments& a, int first,
     Vec key[kVectors16];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors16; ++v) {
-      key[v] = Load(keys + d * kBlockPositions + v * kLanes);
+      key[v] = Cache::Read(keys + d * kBlockPositions + v * kLanes);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -91,8 +111,9 @@ CARAVAN_INLINE void SoftmaxBlock(int64_t num_keys, float* scores,
 
 // gathered[r] = gathered[r] * rescale[r] + sum over j of weights[r][j] * value
 // j
-template <int kRows>
-CARAVAN_INLINE void GatherBlock(const float* weights, const BlockPair& values,
+template <typename Cache, int kRows>
+CARAVAN_INLINE void GatherBlock(const float* weights,
+                                const BlockPair<Cache>& values,
                                 int64_t num_keys, int64_t padded,
                                 const RunningSoftmax* running,
                                 float* gathered) {
@@ -111,7 +132,7 @@ CARAVAN_INLINE void GatherBlock(const float* weights, const BlockPair& values,
       Vec value[kVectors16];
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors16; ++v) {
-        value[v] = Load(values.present + j * padded + d + v * kLanes);
+        value[v] = Cache::Read(values.present + j * padded + d + v * kLanes);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
@@ -133,49 +154,53 @@ CARAVAN_INLINE void GatherBlock(const float* weights, const BlockPair& values,
 }
 
 // One block for queries [first, first + kRows), which see `num_keys` of it.
-template <int kRows>
+template <typename Cache, int kRows>
 __attribute__((noinline)) void AttendTile(const AttendArguments& a,
-                                          const BlockPair& block, int first,
-                                          int64_t num_keys,
+                                          const BlockPair<Cache>& block,
+                                          int first, int64_t num_keys,
                                           RunningSoftmax* running) {
   const int64_t padded = PaddedHeadDim(a.head_dim);
   float* gathered = a.scratch + first * padded;
   float* scores = a.scratch + kMostQueries * padded + first * kBlockPositions;
-  ScoreBlock<kRows>(a, first, block, scores);
+  ScoreBlock<Cache, kRows>(a, first, block, scores);
   for (int r = 0; r < kRows; ++r) {
     SoftmaxBlock(num_keys, scores + r * kBlockPositions, running + first + r);
   }
   const int64_t values = a.head_dim * kBlockPositions;
-  GatherBlock<kRows>(scores, {block.present + values, block.next + values},
-                     num_keys, padded, running + first, gathered);
+  GatherBlock<Cache, kRows>(scores,
+                            {block.present + values, block.next + values},
+                            num_keys, padded, running + first, gathered);
 }
 
-template <int kRows = kQueryTile>
+template <typename Cache, int kRows = kQueryTile>
 CARAVAN_INLINE void AttendTileOf(int num_rows, const AttendArguments& a,
-                                 const BlockPair& block, int first,
+                                 const BlockPair<Cache>& block, int first,
                                  RunningSoftmax* running) {
   if (num_rows == kRows) {
-    AttendTile<kRows>(a, block, first, kBlockPositions, running);
+    AttendTile<Cache, kRows>(a, block, first, kBlockPositions, running);
   } else if constexpr (kRows > 1) {
-    AttendTileOf<kRows - 1>(num_rows, a, block, first, running);
+    AttendTileOf<Cache, kRows - 1>(num_rows, a, block, first, running);
   }
 }
 
 // One whole block for the queries from `first` on, in tiles of nearly equal
 // height.
+template <typename Cache>
 CARAVAN_INLINE void AttendWholeBlock(const AttendArguments& a,
-                                     const BlockPair& block, int first,
+                                     const BlockPair<Cache>& block, int first,
                                      RunningSoftmax* running) {
   const int count = a.num_queries - first;
   const int num_tiles = (count + kQueryTile - 1) / kQueryTile;
   for (int t = 0; t < num_tiles; ++t) {
     const int begin = count * t / num_tiles;
     const int end = count * (t + 1) / num_tiles;
-    AttendTileOf<>(end - begin, a, block, first + begin, running);
+    AttendTileOf<Cache>(end - begin, a, block, first + begin, running);
   }
 }
 
+template <typename Cache>
 inline void Attend(const AttendArguments& a) {
+  using Element = typename Cache::Element;
   const int64_t padded = PaddedHeadDim(a.head_dim);
   RunningSoftmax running[kMostQueries];
   for (int q = 0; q < a.num_queries; ++q) {
@@ -184,11 +209,12 @@ inline void Attend(const AttendArguments& a) {
   __builtin_memset(a.scratch, 0, a.num_queries * padded * sizeof(float));
   const int64_t most_keys = a.num_keys[a.num_queries - 1];
   const auto block_of = [&a](int64_t key) {
-    return a.cache + a.blocks[key / kBlockPositions] * a.block_stride;
+    return static_cast<const Element*>(a.cache) +
+           a.blocks[key / kBlockPositions] * a.block_stride;
   };
   int first = 0;  // queries before it have seen all that they see
   for (int64_t key = 0; key < most_keys; key += kBlockPositions) {
-    BlockPair block = {block_of(key), nullptr};
+    BlockPair<Cache> block = {block_of(key), nullptr};
     const int64_t next = key + kBlockPositions;
     block.next = next < most_keys ? block_of(next) : block.present;
     while (a.num_keys[first] <= key) ++first;
@@ -196,7 +222,7 @@ inline void Attend(const AttendArguments& a) {
     // Who sees a part of it stands alone: what others see beyond must not meet
     // it, not even with weight 0.
     for (; q < a.num_queries && a.num_keys[q] < next; ++q) {
-      AttendTile<1>(a, block, q, a.num_keys[q] - key, running);
+      AttendTile<Cache, 1>(a, block, q, a.num_keys[q] - key, running);
     }
     AttendWholeBlock(a, block, q, running);
   }

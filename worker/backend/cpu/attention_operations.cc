@@ -86,10 +86,11 @@ void FinishRow(const cpu::Kernels& kernels, const Layer& layer,
   for (int head = 0; head < shape.num_kv_heads; ++head) {
     float* key = keys + head * head_dim;
     kernels.rotate(key, cos, sin, half, key);
-    layer.cache.Write(layer.cache.Head(layer.index, head) +
-                          place.block * layer.cache.block_stride(),
-                      place.position % kKvBlockTokens, key,
-                      values + head * head_dim);
+    layer.cache.Write({.layer = layer.index,
+                       .kv_head = head,
+                       .block = place.block,
+                       .position = place.position % kKvBlockTokens},
+                      key, values + head * head_dim);
   }
 }
 
@@ -133,6 +134,18 @@ std::vector<AttentionTask> DivideAttention(
   return tasks;
 }
 
+cpu::Format CacheFormat(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return cpu::Format::kFloat32;
+    case DType::kFloat16:
+      return cpu::Format::kFloat16;
+    case DType::kBFloat16:
+      return cpu::Format::kBFloat16;
+  }
+  return cpu::Format::kFloat32;
+}
+
 void RunAttentionTask(const ProductContext& context, const Layer& layer,
                       const AttentionOperands& operands,
                       const AttentionTask& task, float* scratch) {
@@ -150,7 +163,8 @@ void RunAttentionTask(const ProductContext& context, const Layer& layer,
       ++count;
     }
   }
-  context.kernels.attend(
+  const auto format = CacheFormat(layer.cache.shape().dtype);
+  context.kernels.attend[static_cast<int>(format)](
       {.num_queries = count,
        .queries = queries,
        .outs = outs,

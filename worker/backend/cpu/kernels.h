@@ -28,9 +28,10 @@ inline constexpr int kBlockPositions = 16;
 // Queries that one call lets attend.
 inline constexpr int kMostQueries = 32;
 
-// How the elements of a panel are held. Float32 and float16: in order.
-// BFloat16: output j, then output j + 16, so that a 32-bit word holds both
-// and each becomes a float32 by one instruction.
+// How elements are held: those of a panel, and of the KV cache in order.
+// In a panel float32 and float16 are in order; bfloat16: output j, then output
+// j + 16, so that a 32-bit word holds both and each becomes a float32 by one
+// instruction.
 enum class Format { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 inline constexpr int kNumFormats = 3;
 
@@ -109,8 +110,9 @@ struct AttendArguments {
   // How many positions each sees, from the sequence's first. Not falling.
   const int64_t* num_keys = nullptr;
   // Block b's keys of this layer and head are at `cache` + blocks[b] *
-  // block_stride: (head_dim, 16); its values follow: (16, padded head_dim).
-  const float* cache = nullptr;
+  // block_stride elements: (head_dim, 16); its values follow: (16, padded
+  // head_dim).
+  const void* cache = nullptr;
   const int32_t* blocks = nullptr;
   int64_t block_stride = 0;
   int64_t head_dim = 0;
@@ -133,7 +135,7 @@ struct Kernels {
   void (*quantize)(const QuantizeArguments& arguments) = nullptr;
   void (*multiply_quantized[kNumQuantizedFormats])(
       const MultiplyQuantizedArguments& arguments) = {};
-  void (*attend)(const AttendArguments& arguments) = nullptr;
+  void (*attend[kNumFormats])(const AttendArguments& arguments) = {};
   // out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, float epsilon,
                    int64_t count, float* out) = nullptr;

@@ -1,6 +1,7 @@
 #include "worker/backend/cpu/paged_kv_cache.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cstddef>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -14,15 +15,43 @@ namespace {
 // No model has larger heads; it keeps the arithmetic on them small.
 constexpr int64_t kLargestHead = 4096;
 
-int64_t HeadFloats(int64_t head_dim) {
+int64_t HeadSize(int64_t head_dim) {
   return cpu::kBlockPositions * (head_dim + cpu::PaddedHeadDim(head_dim));
+}
+
+// Elements of a cache, from float32.
+struct ToFloat32 {
+  float operator()(float value) const { return value; }
+};
+struct ToFloat16 {
+  uint16_t operator()(float value) const {
+    constexpr float kLargest = 65504;
+    if (value > kLargest) return FloatToFloat16(kLargest);
+    if (value < -kLargest) return FloatToFloat16(-kLargest);
+    return FloatToFloat16(value);  // NaN too
+  }
+};
+struct ToBFloat16 {
+  uint16_t operator()(float value) const { return FloatToBFloat16(value); }
+};
+
+// One position of a head's block.
+template <typename Element, typename Convert>
+void WritePosition(Element* block, int64_t position, int64_t head_dim,
+                   const float* key, const float* value, Convert convert) {
+  for (int64_t d = 0; d < head_dim; ++d) {
+    block[d * cpu::kBlockPositions + position] = convert(key[d]);
+  }
+  Element* const values = block + head_dim * cpu::kBlockPositions +
+                          position * cpu::PaddedHeadDim(head_dim);
+  std::transform(value, value + head_dim, values, convert);
 }
 
 }  // namespace
 
 PagedKvCache::PagedKvCache(const KvCacheShape& shape, HugeMemory memory)
     : shape_(shape),
-      head_floats_(HeadFloats(shape.head_dim)),
+      head_size_(HeadSize(shape.head_dim)),
       memory_(std::move(memory)) {}
 
 absl::StatusOr<std::unique_ptr<PagedKvCache>> PagedKvCache::Create(
@@ -36,30 +65,42 @@ absl::StatusOr<std::unique_ptr<PagedKvCache>> PagedKvCache::Create(
         " head_dim=", shape.head_dim));
   }
   CARAVAN_ASSIGN_OR_RETURN(
-      const int64_t floats,
+      const int64_t elements,
       CheckedProduct({shape.num_layers, shape.num_blocks, shape.num_kv_heads,
-                      HeadFloats(shape.head_dim)}));
+                      HeadSize(shape.head_dim)}));
   CARAVAN_ASSIGN_OR_RETURN(const int64_t bytes,
-                           CheckedMultiply(floats, sizeof(float)));
+                           CheckedMultiply(elements, ByteSize(shape.dtype)));
   CARAVAN_ASSIGN_OR_RETURN(HugeMemory memory,
                            HugeMemory::Create(bytes, Commit::kNow));
   return std::unique_ptr<PagedKvCache>(
       new PagedKvCache(shape, std::move(memory)));
 }
 
-float* PagedKvCache::Head(int layer, int kv_head) const {
-  return memory_.floats() + layer * shape_.num_blocks * block_stride() +
-         kv_head * head_floats_;
+int64_t PagedKvCache::HeadBegin(int layer, int kv_head) const {
+  return layer * shape_.num_blocks * block_stride() + kv_head * head_size_;
 }
 
-void PagedKvCache::Write(float* block, int64_t place, const float* key,
+const void* PagedKvCache::Head(int layer, int kv_head) const {
+  return static_cast<const std::byte*>(memory_.data()) +
+         HeadBegin(layer, kv_head) * ByteSize(shape_.dtype);
+}
+
+void PagedKvCache::Write(const Place& place, const float* key,
                          const float* value) const {
-  for (int64_t d = 0; d < shape_.head_dim; ++d) {
-    block[d * cpu::kBlockPositions + place] = key[d];
+  const int64_t begin =
+      HeadBegin(place.layer, place.kv_head) + place.block * block_stride();
+  const auto write = [&](auto* elements, auto convert) {
+    WritePosition(elements + begin, place.position, shape_.head_dim, key, value,
+                  convert);
+  };
+  switch (shape_.dtype) {
+    case DType::kFloat32:
+      return write(static_cast<float*>(memory_.data()), ToFloat32());
+    case DType::kFloat16:
+      return write(static_cast<uint16_t*>(memory_.data()), ToFloat16());
+    case DType::kBFloat16:
+      return write(static_cast<uint16_t*>(memory_.data()), ToBFloat16());
   }
-  float* values = block + shape_.head_dim * cpu::kBlockPositions;
-  std::memcpy(values + place * cpu::PaddedHeadDim(shape_.head_dim), value,
-              shape_.head_dim * sizeof(float));
 }
 
 }  // namespace caravan::worker

@@ -1,4 +1,4 @@
-// Keys and values in float32, in blocks of 16 positions.
+// Keys and values in blocks of 16 positions.
 #ifndef CARAVAN_WORKER_BACKEND_CPU_PAGED_KV_CACHE_H_
 #define CARAVAN_WORKER_BACKEND_CPU_PAGED_KV_CACHE_H_
 
@@ -26,19 +26,26 @@ class PagedKvCache final : public KvCache {
   int64_t bytes() const override { return memory_.bytes(); }
   const KvCacheShape& shape() const { return shape_; }
 
-  // Block 0 of one layer and head; block b lies b * block_stride() further.
-  float* Head(int layer, int kv_head) const;
-  int64_t block_stride() const { return shape_.num_kv_heads * head_floats_; }
+  // Block 0 of one layer and head; block b lies b * block_stride() elements
+  // further.
+  const void* Head(int layer, int kv_head) const;
+  int64_t block_stride() const { return shape_.num_kv_heads * head_size_; }
 
+  struct Place {
+    int layer = 0;
+    int kv_head = 0;
+    int64_t block = 0;
+    int64_t position = 0;  // within the block
+  };
   // key, value: (head_dim)
-  void Write(float* block, int64_t place, const float* key,
-             const float* value) const;
+  void Write(const Place& place, const float* key, const float* value) const;
 
  private:
   PagedKvCache(const KvCacheShape& shape, HugeMemory memory);
+  int64_t HeadBegin(int layer, int kv_head) const;
 
   const KvCacheShape shape_;
-  const int64_t head_floats_;  // of one head in one block
+  const int64_t head_size_;  // elements of one head in one block
   HugeMemory memory_;
 };
 

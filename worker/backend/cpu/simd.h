@@ -135,6 +135,23 @@ CARAVAN_INLINE Vec LoadFloat16(const uint16_t* from) {
 #endif
 }
 
+// bfloat16 to float32, exactly: the upper half of its bits. As LoadFloat16.
+CARAVAN_INLINE Vec LoadBFloat16(const uint16_t* from) {
+#if defined(__AVX512F__)
+  return FromBits(reinterpret_cast<IntVec>(_mm512_maskz_cvtepu16_epi32(
+                      kAllLanes, _mm256_loadu_si256(
+                                     reinterpret_cast<const __m256i*>(from))))
+                  << 16);
+#elif defined(__AVX2__)
+  return FromBits(reinterpret_cast<IntVec>(_mm256_cvtepu16_epi32(
+                      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))))
+                  << 16);
+#else
+  const IntVec half = {from[0], from[1], from[2], from[3]};
+  return FromBits(half << 16);
+#endif
+}
+
 CARAVAN_INLINE void Prefetch(const void* address) {
   __builtin_prefetch(address, 0, 3);
 }

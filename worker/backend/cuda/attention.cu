@@ -50,27 +50,67 @@ __device__ __forceinline__ float4 AddTimes(float4 sum, float4 a, float factor) {
       __fmaf_rn(factor, a.z, sum.z), __fmaf_rn(factor, a.w, sum.w));
 }
 
+// Elements of a unit of a key, or four of a value, as float32.
+template <int kCount>
+struct Floats {
+  float4 part[kCount / 4];
+};
+__device__ __forceinline__ float4 Join(float2 first, float2 second) {
+  return make_float4(first.x, first.y, second.x, second.y);
+}
+template <typename T>
+__device__ __forceinline__ float4 Widen(uint2 bits) {
+  return Join(ToFloat2(PairFromBits<T>(bits.x)),
+              ToFloat2(PairFromBits<T>(bits.y)));
+}
+template <typename T>
+__device__ __forceinline__ Floats<kKvUnitBytes / sizeof(T)> LoadUnit(
+    const T* unit) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {{__ldg(reinterpret_cast<const float4*>(unit))}};
+  } else {
+    const uint4 bits = __ldg(reinterpret_cast<const uint4*>(unit));
+    return {{Widen<T>(make_uint2(bits.x, bits.y)),
+             Widen<T>(make_uint2(bits.z, bits.w))}};
+  }
+}
+template <typename T>
+__device__ __forceinline__ float4 LoadFour(const T* values) {
+  if constexpr (std::is_same_v<T, float>) {
+    return __ldg(reinterpret_cast<const float4*>(values));
+  } else {
+    return Widen<T>(__ldg(reinterpret_cast<const uint2*>(values)));
+  }
+}
+
 __device__ __forceinline__ int64_t BlockOf(const AttentionArguments& a,
                                            const Share& share, int position) {
   return __ldg(a.blocks + share.tile.first_block + position / kBlockPositions);
 }
 
 // Scores of this lane's position with the warp's queries.
+template <typename T>
 __device__ __forceinline__ void Score(const AttentionArguments& a,
                                       const Share& share, int position,
                                       const float* queries,
                                       float (&scores)[kWarpQueries]) {
+  constexpr int kUnit = kKvUnitBytes / sizeof(T);
   const int padded = a.cache.padded();
-  const float4* keys = reinterpret_cast<const float4*>(a.cache.Keys(
-                           BlockOf(a, share, position), share.group.kv_head)) +
-                       position % kBlockPositions;
-  for (int d = 0; d < padded / 4; ++d) {
-    const float4 key = __ldg(keys + d * kBlockPositions);
+  const T* keys =
+      a.cache.Keys<T>(BlockOf(a, share, position), share.group.kv_head) +
+      position % kBlockPositions * kUnit;
+// 16 elements at a time: more would spill.
+#pragma unroll 16 / kUnit
+  for (int unit = 0; unit < padded / kUnit; ++unit) {
+    const auto key = LoadUnit(keys + unit * kBlockPositions * kUnit);
 #pragma unroll
     for (int i = 0; i < kWarpQueries; ++i) {
-      const float4 query =
-          reinterpret_cast<const float4*>(queries + i * padded)[d];
-      scores[i] = Dot4(query, key, scores[i]);
+      const float4* query =
+          reinterpret_cast<const float4*>(queries + i * padded + unit * kUnit);
+#pragma unroll
+      for (int part = 0; part < kUnit / 4; ++part) {
+        scores[i] = Dot4(query[part], key.part[part], scores[i]);
+      }
     }
   }
 }
@@ -105,7 +145,7 @@ __device__ __forceinline__ void Weigh(const float (&scores)[kWarpQueries],
 }
 
 // Adds the values of a step's positions, one after another.
-template <int kChunks>
+template <typename T, int kChunks>
 __device__ __forceinline__ void Gather(const AttentionArguments& a,
                                        const Share& share, int first,
                                        const int (&num_keys)[kWarpQueries],
@@ -114,16 +154,16 @@ __device__ __forceinline__ void Gather(const AttentionArguments& a,
   const int padded = a.cache.padded();
   const int element = threadIdx.x % 32 * kLaneElements;
   for (int begin = 0; begin < most_keys; begin += kBlockPositions) {
-    const float* values =
-        a.cache.Keys(BlockOf(a, share, first + begin), share.group.kv_head) +
+    const T* values =
+        a.cache.Keys<T>(BlockOf(a, share, first + begin), share.group.kv_head) +
         a.cache.values_offset() + element;
     const int end = min(begin + kBlockPositions, most_keys);
     for (int j = begin; j < end; ++j) {
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         if (element + chunk * kChunkElements >= padded) continue;
-        const float4 value = __ldg(reinterpret_cast<const float4*>(
-            values + (j - begin) * padded + chunk * kChunkElements));
+        const float4 value =
+            LoadFour(values + (j - begin) * padded + chunk * kChunkElements);
 #pragma unroll
         for (int i = 0; i < kWarpQueries; ++i) {
           // What it does not see must not meet it, not even with weight 0.
@@ -143,7 +183,7 @@ __device__ __forceinline__ void Finish(const AttentionArguments& a,
                                        const Share& share, int query,
                                        float largest, float sum,
                                        const float4 (&gathered)[kChunks]) {
-  const int padded = a.cache.padded();
+  const int sums = SumFloats(a);
   const int lane = threadIdx.x % 32;
   const int row = share.Row(query);
   const int head = a.heads[share.group.first + query % share.group.count];
@@ -159,9 +199,9 @@ __device__ __forceinline__ void Finish(const AttentionArguments& a,
 #pragma unroll
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const int element = lane * kLaneElements + chunk * kChunkElements;
-    if (element >= padded) continue;
+    if (element >= sums) continue;
     if (!whole) {
-      *reinterpret_cast<float4*>(a.partial_sums + partial * padded + element) =
+      *reinterpret_cast<float4*>(a.partial_sums + partial * sums + element) =
           gathered[chunk];
       continue;
     }
@@ -199,10 +239,10 @@ __device__ void LoadQueries(const AttentionArguments& a, const Share& share,
 }
 
 // One part of the context for the queries of one tile and group. Shared memory
-// holds 16 queries, and 32 weights of each. (138 registers on 12.0, at most 102
-// elsewhere; with 128 it would spill.)
-// Limits: 138 registers, 18 KiB of static shared memory.
-template <int kChunks>
+// holds 16 queries, and 32 weights of each. (128 registers on 12.0, at most 103
+// on 8.0 and 9.0.)
+// Limits: 128 registers, 18 KiB of static shared memory.
+template <typename T, int kChunks>
 __global__ void __launch_bounds__(kThreads) AttendKernel(AttentionArguments a) {
   CARAVAN_SHARED(float4, shared_queries,
                  [kTileQueries * kChunks * kChunkElements / 4]);
@@ -236,13 +276,14 @@ __global__ void __launch_bounds__(kThreads) AttendKernel(AttentionArguments a) {
     const int position = step + static_cast<int>(threadIdx.x % 32);
     float scores[kWarpQueries] = {};
     if (position < most_keys) {
-      Score(a, share, share.begin + position,
-            queries + first_query * a.cache.padded(), scores);
+      Score<T>(a, share, share.begin + position,
+               queries + first_query * a.cache.padded(), scores);
     }
     Weigh<kChunks>(scores, num_keys, a.scale, weights, &running);
     __syncwarp();
-    Gather<kChunks>(a, share, share.begin + step, num_keys,
-                    min(most_keys - step, kStepPositions), weights, &running);
+    Gather<T, kChunks>(a, share, share.begin + step, num_keys,
+                       min(most_keys - step, kStepPositions), weights,
+                       &running);
     __syncwarp();
   }
 #pragma unroll
@@ -269,7 +310,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < num_splits; ++i) {
     largest = fmaxf(largest, a.partial_stats[first + i * a.num_heads].x);
   }
-  const int padded = a.cache.padded();
+  const int sums = SumFloats(a);
   float* out =
       a.out +
       (static_cast<int64_t>(tile.first_row + row) * a.num_heads + head) *
@@ -283,10 +324,30 @@ __global__ void __launch_bounds__(kThreads)
       const float weight = expf(stats.x - largest);
       sum = __fmaf_rn(stats.y, weight, sum);
       gathered =
-          __fmaf_rn(a.partial_sums[partial * padded + d], weight, gathered);
+          __fmaf_rn(a.partial_sums[partial * sums + d], weight, gathered);
     }
     out[d] = gathered / sum;
   }
+}
+
+using Kernel = void (*)(AttentionArguments);
+
+template <typename T>
+Kernel KernelOf(const KvLayerView& cache) {
+  return cache.padded() <= kChunkElements ? AttendKernel<T, 1>
+                                          : AttendKernel<T, 2>;
+}
+
+Kernel KernelOf(const KvLayerView& cache) {
+  switch (cache.format) {
+    case KvFormat::kFloat32:
+      return KernelOf<float>(cache);
+    case KvFormat::kHalf:
+      return KernelOf<__half>(cache);
+    case KvFormat::kBFloat16:
+      return KernelOf<__nv_bfloat16>(cache);
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -301,9 +362,8 @@ cudaError_t Attend(const AttentionArguments& a, cudaStream_t stream) {
   }
   if (a.num_tiles == 0) return cudaSuccess;
   const dim3 grid(a.num_groups, a.num_tiles, a.num_splits);
-  const cudaError_t error = Launch(
-      a.cache.padded() <= kChunkElements ? AttendKernel<1> : AttendKernel<2>,
-      {grid, dim3(kThreads)}, stream, a);
+  const cudaError_t error =
+      Launch(KernelOf(a.cache), {grid, dim3(kThreads)}, stream, a);
   if (error != cudaSuccess || a.num_splits == 1) return error;
   return Launch(
       CombineKernel,

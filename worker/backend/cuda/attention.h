@@ -58,11 +58,14 @@ struct AttentionArguments {
   float2* partial_stats = nullptr;
 };
 
+// Of a head's partial sums.
+__host__ __device__ inline int SumFloats(const AttentionArguments& a) {
+  return (a.cache.head_dim + 3) / 4 * 4;
+}
 // Floats of partial_sums per tile; partial_stats has one pair for every
-// `padded` of them.
+// SumFloats of them.
 inline int64_t PartialFloats(const AttentionArguments& a) {
-  return int64_t{a.rows_per_tile} * a.num_splits * a.num_heads *
-         a.cache.padded();
+  return int64_t{a.rows_per_tile} * a.num_splits * a.num_heads * SumFloats(a);
 }
 
 // Enqueues. Writes whole rows of `out`.

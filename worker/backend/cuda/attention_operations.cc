@@ -165,7 +165,7 @@ absl::Status AttentionOperations::ReservePartials(const StepLimits& limits) {
                         MostTiles(limits, longest.rows_per_tile) * tile_bytes));
   // A pair of floats for as many sums as a row of the cache has.
   const int64_t stats_bytes =
-      CeilDivide(bytes, longest.cache.padded() * kFloatBytes) *
+      CeilDivide(bytes, SumFloats(longest) * kFloatBytes) *
       static_cast<int64_t>(sizeof(float2));
   CARAVAN_RETURN_IF_ERROR(Grow(context_, bytes, partial_sums_));
   return Grow(context_, stats_bytes, partial_stats_);
@@ -176,7 +176,7 @@ absl::StatusOr<int64_t> AttentionOperations::UsePartials(
   arguments.partial_sums = partial_sums_.As<float>();
   arguments.partial_stats = partial_stats_.As<float2>();
   const int64_t tile_floats = PartialFloats(arguments);
-  const int64_t tile_stats = tile_floats / arguments.cache.padded();
+  const int64_t tile_stats = tile_floats / SumFloats(arguments);
   const int64_t num_tiles =
       std::min(partial_sums_.bytes() / (tile_floats * kFloatBytes),
                partial_stats_.bytes() /

@@ -1,5 +1,7 @@
 #include "worker/backend/cuda/cuda_kv_cache.h"
 
+#include <cstddef>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -12,10 +14,29 @@ namespace {
 
 static_assert(kBlockPositions == kKvBlockTokens);
 
-KvLayerView ViewOf(const KvCacheShape& shape, float* data) {
+KvFormat CacheFormat(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return KvFormat::kFloat32;
+    case DType::kFloat16:
+      return KvFormat::kHalf;
+    case DType::kBFloat16:
+      return KvFormat::kBFloat16;
+  }
+  return KvFormat::kFloat32;
+}
+
+KvLayerView ViewOf(const KvCacheShape& shape, void* data) {
   return {.data = data,
           .num_kv_heads = shape.num_kv_heads,
-          .head_dim = static_cast<int>(shape.head_dim)};
+          .head_dim = static_cast<int>(shape.head_dim),
+          .format = CacheFormat(shape.dtype)};
+}
+
+// Of one head in one block.
+int64_t HeadBytes(const KvCacheShape& shape) {
+  const KvLayerView view = ViewOf(shape, nullptr);
+  return view.head_size() * view.element_bytes();
 }
 
 }  // namespace
@@ -33,8 +54,7 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> CudaKvCache::Create(
   CARAVAN_ASSIGN_OR_RETURN(
       const int64_t bytes,
       CheckedProduct({shape.num_layers, shape.num_blocks, shape.num_kv_heads,
-                      ViewOf(shape, nullptr).head_floats(),
-                      static_cast<int64_t>(sizeof(float))}));
+                      HeadBytes(shape)}));
   CARAVAN_ASSIGN_OR_RETURN(DeviceMemory memory, DeviceMemory::Create(bytes));
   CARAVAN_RETURN_IF_ERROR(
       CudaStatus(cudaMemsetAsync(memory.data(), 0, bytes, context.stream()),
@@ -45,8 +65,9 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> CudaKvCache::Create(
 
 KvLayerView CudaKvCache::Layer(int layer) const {
   CARAVAN_CHECK(layer >= 0 && layer < shape_.num_layers);
-  const KvLayerView first = ViewOf(shape_, memory_.As<float>());
-  return ViewOf(shape_, first.Keys(layer * shape_.num_blocks, 0));
+  return ViewOf(shape_, memory_.As<std::byte>() + layer * shape_.num_blocks *
+                                                      shape_.num_kv_heads *
+                                                      HeadBytes(shape_));
 }
 
 }  // namespace caravan::worker::cuda

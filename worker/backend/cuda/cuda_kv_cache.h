@@ -1,4 +1,4 @@
-// Keys and values on the device, in float32.
+// Keys and values on the device.
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_CUDA_KV_CACHE_H_
 #define CARAVAN_WORKER_BACKEND_CUDA_CUDA_KV_CACHE_H_
 

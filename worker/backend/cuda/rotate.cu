@@ -11,12 +11,26 @@ __device__ float2 Turn(float first, float second, float cos, float sin) {
 }
 
 // Element d of a key at a place within a block.
+template <typename T>
 __device__ int KeyOffset(int d, int place) {
-  return (d / 4 * kBlockPositions + place) * 4 + d % 4;
+  constexpr int kUnit = kKvUnitBytes / sizeof(T);
+  return (d / kUnit * kBlockPositions + place) * kUnit + d % kUnit;
+}
+
+// An infinity in the cache would make NaN of all that attends to it.
+template <typename T>
+__device__ T ForCache(float value) {
+  if constexpr (std::is_same_v<T, __half>) {
+    constexpr float kLargest = 65504;
+    if (value > kLargest) value = kLargest;
+    if (value < -kLargest) value = -kLargest;  // NaN stays
+  }
+  return FromFloat<T>(value);
 }
 
 // A block per row.
 // Limits: 64 registers, 0 KiB of static shared memory.
+template <typename T>
 __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
   const int64_t row = blockIdx.x;
   const RowPlace place = a.places[row];
@@ -40,16 +54,16 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
     const int d = i % half;
     const int kv_head = i / half;
     const float* head = keys + kv_head * head_dim;
-    float* to = a.cache.Keys(place.block, kv_head);
+    T* to = a.cache.Keys<T>(place.block, kv_head);
     const float2 turned = Turn(head[d], head[d + half], cos[d], sin[d]);
-    to[KeyOffset(d, in_block)] = turned.x;
-    to[KeyOffset(d + half, in_block)] = turned.y;
+    to[KeyOffset<T>(d, in_block)] = ForCache<T>(turned.x);
+    to[KeyOffset<T>(d + half, in_block)] = ForCache<T>(turned.y);
   }
   const float* values = keys + width;
   for (int i = threadIdx.x; i < width; i += kThreads) {
-    float* to = a.cache.Keys(place.block, i / head_dim) +
-                a.cache.values_offset() + in_block * a.cache.padded();
-    to[i % head_dim] = values[i];
+    T* to = a.cache.Keys<T>(place.block, i / head_dim) +
+            a.cache.values_offset() + in_block * a.cache.padded();
+    to[i % head_dim] = ForCache<T>(values[i]);
   }
 }
 
@@ -62,9 +76,17 @@ cudaError_t RotateAndStore(const RotateArguments& a, cudaStream_t stream) {
     return cudaErrorInvalidValue;
   }
   if (a.num_rows == 0) return cudaSuccess;
-  return Launch(RotateKernel,
-                {dim3(static_cast<unsigned>(a.num_rows)), dim3(kThreads)},
-                stream, a);
+  const LaunchShape shape = {dim3(static_cast<unsigned>(a.num_rows)),
+                             dim3(kThreads)};
+  switch (a.cache.format) {
+    case KvFormat::kFloat32:
+      return Launch(RotateKernel<float>, shape, stream, a);
+    case KvFormat::kHalf:
+      return Launch(RotateKernel<__half>, shape, stream, a);
+    case KvFormat::kBFloat16:
+      return Launch(RotateKernel<__nv_bfloat16>, shape, stream, a);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace caravan::worker::cuda

@@ -23,7 +23,8 @@ struct RotateArguments {
 };
 
 // Enqueues: turns pairs (i, i + head_dim / 2) of queries and keys by the angles
-// of the row's position, nothing fused; writes keys and values to their places.
+// of the row's position, nothing fused; writes keys and values, rounded to what
+// the cache holds, to their places.
 [[nodiscard]] cudaError_t RotateAndStore(const RotateArguments& arguments,
                                          cudaStream_t stream);
 

@@ -50,11 +50,16 @@ TEST(CpuBackend, Avx2AndAvx512GiveTheSameBits) {
     CARAVAN_ASSERT_OK_AND_ASSIGN(auto backend,
                                  CreateCpuBackend({.instruction_set = set}));
     products.push_back(AllProducts(*backend, x, WeightFormat::kFloat16));
-    DeviceAttention attention(*backend, model);
-    attentions.push_back(RunChunks(attention, rows, {150}, blocks));
+    for (const DType dtype : kCacheDTypes) {
+      DeviceAttention attention(*backend, model, dtype);
+      attentions.push_back(RunChunks(attention, rows, {150}, blocks));
+    }
   }
   EXPECT_THAT(products[1], SameBitsAs(products[0]));
-  EXPECT_THAT(attentions[1], SameBitsAs(attentions[0]));
+  const size_t each = attentions.size() / 2;
+  for (size_t i = 0; i < each; ++i) {
+    EXPECT_THAT(attentions[each + i], SameBitsAs(attentions[i]));
+  }
 }
 
 TEST(CpuBackend, EveryInstructionSetGivesTheSameBitsOfQuantizedWeights) {

@@ -24,6 +24,7 @@
 #include "coordinator/text/chat_template.h"
 #include "coordinator/text/tokenizer.h"
 #include "partition/model/model_source.h"
+#include "partition/plan/kv_cache_dtype.h"
 
 namespace caravan::cli {
 namespace {
@@ -208,6 +209,9 @@ absl::Status LocalServer::Impl::OpenModel() {
       partition::CheckQuantization(planner_.spec, planner_.plan.quantization));
   CARAVAN_ASSIGN_OR_RETURN(planner_.plan.activation_dtype,
                            ParseDType(options_.activation_dtype));
+  CARAVAN_ASSIGN_OR_RETURN(
+      planner_.plan.kv_cache_dtype,
+      partition::ParseKvCacheDType(options_.kv_cache_dtype));
   planner_.device = options_.device;
   planner_.threads_per_rank = options_.cpu_threads;
   CARAVAN_ASSIGN_OR_RETURN(planner_.kv_cache_bytes_per_node,

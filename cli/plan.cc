@@ -20,6 +20,7 @@
 #include "coordinator/cluster/placement.h"
 #include "partition/model/model_source.h"
 #include "partition/model/named_models.h"
+#include "partition/plan/kv_cache_dtype.h"
 #include "partition/plan/plan.h"
 
 namespace caravan::cli {
@@ -172,6 +173,13 @@ void AddLayoutOptions(CLI::App& command, PlanCommandOptions& options) {
                   "bfloat16, which halves messages and their buffers")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
+  command
+      .add_option("--kv-cache-dtype", options.kv_cache_dtype,
+                  "In what keys and values are held: float32, or float16 or "
+                  "bfloat16, which take half the memory; auto: float32 on "
+                  "CPUs, on GPUs bfloat16 if the checkpoint is, else float16")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}))
+      ->capture_default_str();
 }
 
 void AddModelOptions(CLI::App& command, PlanCommandOptions& options) {
@@ -244,6 +252,9 @@ absl::StatusOr<std::string> PlanReport(const PlanCommandOptions& options) {
                            partition::ParseQuantization(options.quantization));
   CARAVAN_ASSIGN_OR_RETURN(plan_options.activation_dtype,
                            ParseDType(options.activation_dtype));
+  CARAVAN_ASSIGN_OR_RETURN(
+      plan_options.kv_cache_dtype,
+      partition::ParseKvCacheDType(options.kv_cache_dtype));
   const int64_t num_ranks = int64_t{options.tp} * options.pp;
   CARAVAN_ASSIGN_OR_RETURN(const std::vector<partition::DeviceKind> kinds,
                            FindKinds(options));

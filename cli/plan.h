@@ -22,7 +22,8 @@ struct PlanCommandOptions {
   // shared by the ranks.
   std::string device_memory;
   std::string activation_dtype = "float32";  // between ranks; or "bfloat16"
-  int64_t max_model_len = 0;                 // 0: the model's
+  std::string kv_cache_dtype = "auto";
+  int64_t max_model_len = 0;  // 0: the model's
   int64_t max_sequences = 256;
   int64_t max_rows_per_step = 512;
   double memory_utilization = 0.9;

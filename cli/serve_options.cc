@@ -44,6 +44,12 @@ void AddLayoutOptions(CLI::App& app, ServeOptions& options) {
                  "it (sums stay float32); for networks that bound the speed")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
+  app.add_option("--kv-cache-dtype", options.kv_cache_dtype,
+                 "In what keys and values are held: float32, or float16 or "
+                 "bfloat16, which take half the memory; auto: float32 on "
+                 "CPUs, on GPUs bfloat16 if the checkpoint is, else float16")
+      ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}))
+      ->capture_default_str();
   app.add_option("--cpu-threads", options.cpu_threads,
                  "Threads of each engine (default: its share of the cores)")
       ->check(CLI::Range(0, 1024));

@@ -32,6 +32,7 @@ struct ServeOptions {
   int pp = 1;
   std::string device = "cpu";
   std::string activation_dtype = "float32";  // between ranks; or "bfloat16"
+  std::string kv_cache_dtype = "auto";
   int cpu_threads = 0;        // of each engine; 0: its share of the cores
   int64_t max_model_len = 0;  // 0: the model's
   int64_t max_sequences = 256;

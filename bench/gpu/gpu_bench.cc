@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "bench/gpu/step_maker.h"
 #include "coordinator/cluster/plan_proto.h"
 #include "partition/model/named_models.h"
+#include "partition/plan/kv_cache_dtype.h"
 #include "partition/plan/plan.h"
 #include "partition/plan/step_cost.h"
 #include "worker/backend/cuda/cuda_backend.h"
@@ -194,7 +196,9 @@ class Bench final {
   double BytesOfStep(int streams) const {
     const double positions = static_cast<double>(settings_.depth) +
                              static_cast<double>(settings_.output) / 2;
-    const double row = 2.0 * sizeof(float) * spec_.num_layers *
+    const int64_t cached = ByteSize(partition::KvCacheDType(
+        std::nullopt, spec_, partition::DeviceKind::kGpu));
+    const double row = 2.0 * static_cast<double>(cached) * spec_.num_layers *
                        spec_.num_kv_heads * static_cast<double>(spec_.head_dim);
     return static_cast<double>(
                partition::BytesPerToken(spec_, {.dtype = spec_.dtype})) +

@@ -44,6 +44,7 @@ v1::EnginePlan ToProto(const partition::Plan& plan,
     out->set_num_threads(ranks[rank.rank].num_threads);
     out->set_weight_bytes(rank.memory.weights);
     out->set_kv_cache_bytes(rank.memory.kv_cache);
+    out->set_kv_cache_dtype(std::string(Name(rank.kv_cache_dtype)));
     out->set_activation_bytes(rank.memory.activations);
     out->set_communication_bytes(rank.memory.communication);
     out->set_reserve_bytes(rank.memory.reserve);

@@ -23,8 +23,7 @@ int64_t CapBlocks(const partition::Plan& plan,
   std::map<std::string, int64_t> block_bytes;
   for (const partition::RankPlan& rank : plan.ranks) {
     if (ranks[rank.rank].device_kind != "cpu") continue;
-    block_bytes[rank.device.node] +=
-        partition::KvBlockBytes(plan.spec, rank, plan.options.kv_dtype);
+    block_bytes[rank.device.node] += partition::KvBlockBytes(plan.spec, rank);
   }
   int64_t blocks = plan.num_blocks;
   for (const auto& [node, bytes] : block_bytes) {

@@ -54,6 +54,7 @@ Json RankJson(const v1::RankPlan& plan, const RankState& state) {
       {"kv_heads", RangeJson(plan.kv_heads())},
       {"weight_bytes", plan.weight_bytes()},
       {"kv_cache_bytes", plan.kv_cache_bytes()},
+      {"kv_cache_dtype", plan.kv_cache_dtype()},
       {"planned_bytes", plan.weight_bytes() + plan.kv_cache_bytes() +
                             plan.activation_bytes() +
                             plan.communication_bytes() + plan.reserve_bytes()},

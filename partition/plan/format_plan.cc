@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "partition/plan/layout.h"
 #include "partition/plan/plan.h"
 #include "partition/plan/rank_memory.h"
@@ -83,6 +84,22 @@ std::string Align(const std::vector<Row>& rows) {
   return text;
 }
 
+// In which types, and what a token takes on all ranks together.
+std::string CacheText(const Plan& plan) {
+  std::vector<std::string> names;
+  int64_t block_bytes = 0;
+  for (const RankPlan& rank : plan.ranks) {
+    block_bytes += KvBlockBytes(plan.spec, rank);
+    const std::string name(Name(rank.kv_cache_dtype));
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+    }
+  }
+  return absl::StrFormat(
+      "%s (%.1f KiB a token)", absl::StrJoin(names, ", "),
+      static_cast<double>(block_bytes) / kBlockTokens / 0x1p10);
+}
+
 }  // namespace
 
 std::string FormatPlan(const Plan& plan) {
@@ -120,7 +137,7 @@ std::string FormatPlan(const Plan& plan) {
       "e9 parameters\n", "tensor parallel ", options.tp,
       " x pipeline parallel ", options.pp, " = ", plan.ranks.size(),
       " ranks; weights ", HeldFormatNames(spec, plan.ranks, options.hold()),
-      ", KV cache ", Name(options.kv_dtype),
+      ", KV cache ", CacheText(plan),
       plan.ranks.size() > 1 ? absl::StrCat(", activations sent in ",
                                            Name(options.activation_dtype))
                             : "",

@@ -11,11 +11,9 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-// weight_layout.h
+// weight_layout.h, and units of it kv_layout.h
 constexpr int64_t kTileRows = 32;
 constexpr int64_t kUnitBytes = 16;
-// kv_layout.h
-constexpr int64_t kHeadPadding = 4;
 // linear_operations.h and prepare_rows.h: rows that are worked on at a time.
 constexpr int64_t kRowsAtOnce = 512;
 constexpr int64_t kHalfPiece = 16;
@@ -24,6 +22,7 @@ constexpr int64_t kLibraryBytes = 32 * kMiB + 32 * kMiB;
 // attention.h, attention_operations.h and batch_table.cc
 constexpr int64_t kSplitPositions = 256;
 constexpr int64_t kTileQueries = 16;
+constexpr int64_t kSumPadding = 4;
 constexpr int64_t kPartialBytes = 64 * kMiB;
 constexpr int64_t kRowPlaceBytes = 8;
 constexpr int64_t kQueryTileBytes = 16;
@@ -95,7 +94,7 @@ int64_t AttentionScratch(const ModelSpec& spec, const TensorShard& shard,
   bytes += kRowsAtOnce * 2 * shard.kv_heads.size() * spec.head_dim * kFloat;
   const int64_t splits = CeilDivide(options.max_model_len, kSplitPositions);
   if (splits < 2) return bytes;
-  const int64_t padded = RoundUp(spec.head_dim, kHeadPadding);
+  const int64_t padded = RoundUp(spec.head_dim, kSumPadding);
   const int64_t tile = rows_per_tile * splits * heads * padded * kFloat;
   const int64_t sums = std::max(tile, std::min(kPartialBytes, tiles * tile));
   return bytes + sums + CeilDivide(sums, padded * kFloat) * 2 * kFloat;
@@ -151,10 +150,11 @@ int64_t GpuMatrixBytes(WeightFormat format, int64_t rows, int64_t cols) {
   return RoundUp(rows, kTileRows) * row_bytes;
 }
 
-int64_t GpuKvBlockBytes(const ModelSpec& spec, const RankPlan& rank,
-                        DType dtype) {
+int64_t GpuKvBlockBytes(const ModelSpec& spec, const RankPlan& rank) {
+  const int64_t head_bytes =
+      RoundUp(spec.head_dim * ByteSize(rank.kv_cache_dtype), kUnitBytes);
   return rank.layers.size() * rank.shard.kv_heads.size() * kBlockTokens * 2 *
-         RoundUp(spec.head_dim, kHeadPadding) * ByteSize(dtype);
+         head_bytes;
 }
 
 int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,

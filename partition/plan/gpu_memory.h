@@ -18,8 +18,7 @@ namespace caravan::partition {
 int64_t GpuMatrixBytes(WeightFormat format, int64_t rows, int64_t cols);
 
 // Keys and values of kBlockTokens positions (kv_layout.h).
-int64_t GpuKvBlockBytes(const ModelSpec& spec, const RankPlan& rank,
-                        DType dtype);
+int64_t GpuKvBlockBytes(const ModelSpec& spec, const RankPlan& rank);
 
 // The decoder's buffers and what the backend's operations need beside them:
 // prepared rows, keys and values, parts of long contexts, results of sampling,

@@ -8,6 +8,7 @@
 #include "absl/types/span.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
+#include "partition/plan/kv_cache_dtype.h"
 #include "partition/plan/layer_fit.h"
 #include "partition/plan/rank_memory.h"
 #include "partition/plan/shard_fit.h"
@@ -58,6 +59,9 @@ class Layouter {
                     .device = devices_[stage * options_.tp + tp_rank],
                     .layers = layers,
                     .shard = shards[tp_rank],
+                    .kv_cache_dtype = KvCacheDType(
+                        options_.kv_cache_dtype, spec_,
+                        devices_[stage * options_.tp + tp_rank].kind),
                     .has_embedding = stage == 0,
                     .has_head = stage == options_.pp - 1};
       rank.memory = MemoryWithoutCache(spec_, rank, options_);
@@ -143,7 +147,7 @@ int64_t BlocksThatFit(const ModelSpec& spec, const RankPlan& rank,
   const int64_t room = UsableBytes(rank.device, options) -
                        (rank.memory.total() - rank.memory.kv_cache);
   if (room < 0) return -1;
-  return room / KvBlockBytes(spec, rank, options.kv_dtype);
+  return room / KvBlockBytes(spec, rank);
 }
 
 }  // namespace caravan::partition

@@ -67,8 +67,8 @@ absl::Status DoesNotFit(const Plan& plan, const RankPlan& rank,
                         const std::vector<DeviceSpec>& devices) {
   const PlanOptions& options = plan.options;
   const double blocks = static_cast<double>(LeastBlocks(options));
-  const double kv_cache = blocks * static_cast<double>(KvBlockBytes(
-                                       plan.spec, rank, options.kv_dtype));
+  const double kv_cache =
+      blocks * static_cast<double>(KvBlockBytes(plan.spec, rank));
   const double needed = static_cast<double>(rank.memory.total()) + kv_cache;
   const double usable = static_cast<double>(UsableBytes(rank.device, options));
   const std::vector<std::string> changes =
@@ -97,8 +97,7 @@ absl::Status DoesNotFit(const Plan& plan, const RankPlan& rank,
 
 // Positive: by so much the rank is short.
 double Shortage(const Plan& plan, const RankPlan& rank) {
-  const double block =
-      static_cast<double>(KvBlockBytes(plan.spec, rank, plan.options.kv_dtype));
+  const double block = static_cast<double>(KvBlockBytes(plan.spec, rank));
   return static_cast<double>(rank.memory.total()) +
          block * static_cast<double>(LeastBlocks(plan.options)) -
          static_cast<double>(UsableBytes(rank.device, plan.options));
@@ -135,8 +134,7 @@ absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
   }
   plan.options.num_blocks = plan.num_blocks;
   for (RankPlan& rank : plan.ranks) {
-    rank.memory.kv_cache =
-        plan.num_blocks * KvBlockBytes(spec, rank, plan.options.kv_dtype);
+    rank.memory.kv_cache = plan.num_blocks * KvBlockBytes(spec, rank);
   }
   return plan;
 }

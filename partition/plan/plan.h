@@ -3,6 +3,7 @@
 #define CARAVAN_PARTITION_PLAN_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,9 @@ struct PlanOptions {
   // How matrices are held in memory: held_format.h.
   Quantization quantization = Quantization::kAuto;
   DType weight_dtype = DType::kBFloat16;
-  DType kv_dtype = DType::kFloat32;
+  // Of keys and values; nothing: as each device has it by default
+  // (kv_cache_dtype.h).
+  std::optional<DType> kv_cache_dtype;
   // In which activations travel between ranks: kFloat32 or kBFloat16.
   DType activation_dtype = DType::kFloat32;
   int64_t max_model_len = 0;  // 0: the model's max_positions
@@ -78,6 +81,7 @@ struct RankPlan {
   DeviceSpec device;
   Range layers;
   TensorShard shard;
+  DType kv_cache_dtype = DType::kFloat32;
   bool has_embedding = false;  // first stage
   bool has_head = false;       // last stage
   RankMemory memory;
@@ -103,7 +107,7 @@ absl::StatusOr<Plan> MakePlan(const ModelSpec& spec,
                               const PlanOptions& options);
 
 // Bytes of one KV block on one rank: keys and values of kBlockTokens positions.
-int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank, DType dtype);
+int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank);
 
 // The plan as a table to read: one line per rank and the totals.
 std::string FormatPlan(const Plan& plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "partition/plan/kv_cache_dtype.h"
 #include "partition/plan/layout.h"
 
 namespace caravan::partition {
@@ -101,6 +102,14 @@ std::vector<std::string> ChangesThatFit(const ModelSpec& spec,
   if (ByteSize(options.weight_dtype) > ByteSize(changed.weight_dtype) &&
       adviser.Fits(changed)) {
     changes.push_back("--dtype bfloat16");
+  }
+  changed = options;
+  changed.kv_cache_dtype =
+      KvCacheDType(std::nullopt, spec, DeviceKind::kGpu);  // of 16 bits
+  if (changed.kv_cache_dtype != options.kv_cache_dtype &&
+      adviser.Fits(changed)) {
+    changes.push_back(
+        absl::StrCat("--kv-cache-dtype ", Name(*changed.kv_cache_dtype)));
   }
   changed = options;
   for (const Quantization quantization :

@@ -177,14 +177,14 @@ RankMemory MemoryWithoutCache(const ModelSpec& spec, const RankPlan& rank,
   return memory;
 }
 
-int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank, DType dtype) {
+int64_t KvBlockBytes(const ModelSpec& spec, const RankPlan& rank) {
   switch (rank.device.kind) {
     case DeviceKind::kCpu:
       return rank.layers.size() * rank.shard.kv_heads.size() * kBlockTokens *
              (spec.head_dim + RoundUp(spec.head_dim, kVectorFloats)) *
-             ByteSize(dtype);
+             ByteSize(rank.kv_cache_dtype);
     case DeviceKind::kGpu:
-      return GpuKvBlockBytes(spec, rank, dtype);
+      return GpuKvBlockBytes(spec, rank);
   }
   return 0;
 }

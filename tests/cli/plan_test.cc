@@ -49,6 +49,19 @@ TEST(PlanReportTest, SaysInWhatActivationsTravel) {
               IsOkAndHolds(Not(HasSubstr("activations sent"))));
 }
 
+TEST(PlanReportTest, SaysInWhatKeysAndValuesAreHeld) {
+  PlanCommandOptions options{.model = "llama-2-7b", .device_memory = "24GiB"};
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(HasSubstr("KV cache float32 (1024.0 KiB a token)")));
+  options.kv_cache_dtype = "float16";
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(HasSubstr("KV cache float16 (512.0 KiB a token)")));
+  options.device = "cuda";
+  options.kv_cache_dtype = "auto";
+  EXPECT_THAT(PlanReport(options),
+              IsOkAndHolds(HasSubstr("KV cache bfloat16 (512.0 KiB a token)")));
+}
+
 TEST(PlanReportTest, SaysWhatWouldFit) {
   EXPECT_THAT(
       PlanReport({.model = "llama-2-13b", .device_memory = "16GiB"}),
@@ -77,7 +90,7 @@ TEST(PlanReportTest, TakesTheMemoryOfEachDevice) {
                              .pp = 2,
                              .device = "cuda",
                              .device_memory = "24GiB,16GiB"};
-  EXPECT_THAT(PlanReport(options), IsOkAndHolds(HasSubstr("0-22")));
+  EXPECT_THAT(PlanReport(options), IsOkAndHolds(HasSubstr("0-20")));
   options.device_memory = "24GiB,16GiB,8GiB";
   EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
                                             HasSubstr("3 sizes for 2 ranks")));
@@ -151,6 +164,10 @@ TEST(PlanReportTest, RefusesByName) {
   EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
                                             HasSubstr("activation_dtype")));
   options = good;
+  options.kv_cache_dtype = "fp8";
+  EXPECT_THAT(PlanReport(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            HasSubstr("--kv-cache-dtype")));
+  options = good;
   options.quantization = "int3";
   EXPECT_THAT(PlanReport(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
@@ -176,13 +193,14 @@ TEST(PlanCommandTest, TakesItsFlags) {
       "--device cuda --device-memory 1GiB,2GiB --max-model-len 64 "
       "--max-num-seqs 4 --enforce-eager --deterministic "
       "--dtype float32 --quantization q8 --load-format dummy "
-      "--activation-dtype bfloat16");
+      "--activation-dtype bfloat16 --kv-cache-dtype float16");
   EXPECT_EQ(exit_code, 1);
   EXPECT_THROW(app.parse("plan"), CLI::RequiredError);
   EXPECT_THROW(app.parse("plan m --load-format x"), CLI::ValidationError);
   EXPECT_THROW(app.parse("plan m --device simulated"), CLI::ValidationError);
   EXPECT_THROW(app.parse("plan m --activation-dtype float16"),
                CLI::ValidationError);
+  EXPECT_THROW(app.parse("plan m --kv-cache-dtype int8"), CLI::ValidationError);
 }
 
 }  // namespace

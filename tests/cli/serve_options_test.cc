@@ -83,7 +83,7 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   app.parse(
       "my-model --tensor-parallel-size 3 --pp 2 --dtype float16 -q q4 "
       "--max-model-len 512 --activation-dtype bfloat16 --skip-tokenizer-init "
-      "--enforce-eager --deterministic");
+      "--enforce-eager --deterministic --kv-cache-dtype float16");
   EXPECT_EQ(options.model, "my-model");
   EXPECT_EQ(options.tp, 3);
   EXPECT_EQ(options.pp, 2);
@@ -91,6 +91,7 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   EXPECT_EQ(options.quantization, "q4");
   EXPECT_EQ(options.max_model_len, 512);
   EXPECT_EQ(options.activation_dtype, "bfloat16");
+  EXPECT_EQ(options.kv_cache_dtype, "float16");
   EXPECT_TRUE(options.skip_tokenizer_init);
   EXPECT_TRUE(options.enforce_eager);
   EXPECT_FALSE(ServeOptions().enforce_eager);
@@ -99,7 +100,8 @@ TEST(AddModelOptionsTest, FlagsReachTheirMembersAndNonsenseIsRefused) {
   for (const char* line :
        {"", "m --tp 0", "m --tp x", "m --dtype int8", "m --quantization q5",
         "m --activation-dtype float16", "m --activation-dtype",
-        "m --max-num-seqs 0", "m --device tpu", "m --seed -1"}) {
+        "m --kv-cache-dtype fp8", "m --max-num-seqs 0", "m --device tpu",
+        "m --seed -1"}) {
     ServeOptions others;
     CLI::App other;
     AddModelOptions(other, others);

@@ -46,6 +46,7 @@ absl::StatusOr<v1::EnginePlan> MakeEnginePlan(
       rank->set_tp_rank(tp_rank);
       rank->set_node("test");
       rank->set_num_threads(options.num_threads);
+      rank->set_kv_cache_dtype(options.kv_cache_dtype);
       Set(layers[stage], rank->mutable_layers());
       Set(shards[tp_rank].heads, rank->mutable_heads());
       Set(shards[tp_rank].kv_heads, rank->mutable_kv_heads());

@@ -25,6 +25,7 @@ struct EnginePlanOptions {
   std::string weight_dtype = "auto";
   std::string quantization = "auto";
   std::string activation_dtype = "float32";
+  std::string kv_cache_dtype = "float32";
 };
 
 absl::StatusOr<v1::EnginePlan> MakeEnginePlan(const partition::ModelSpec& spec,

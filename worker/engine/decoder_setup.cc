@@ -102,6 +102,9 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
                              ParseDType(setup.plan->weight_dtype()));
   }
 
+  CARAVAN_ASSIGN_OR_RETURN(const DType kv_cache_dtype,
+                           ParseDType(rank.kv_cache_dtype()));
+
   DecoderOptions options;
   CARAVAN_ASSIGN_OR_RETURN(
       options.weights,
@@ -124,7 +127,8 @@ absl::StatusOr<std::unique_ptr<Decoder>> CreateDecoder(
                     .max_logit_rows = std::min(partition::kMaxLogitRows,
                                                setup.plan->max_rows_per_step()),
                     .max_positions = setup.plan->max_model_len(),
-                    .num_blocks = setup.plan->num_blocks()};
+                    .num_blocks = setup.plan->num_blocks(),
+                    .kv_cache_dtype = kv_cache_dtype};
   options.rope = ToRopeParameters(spec);
   options.backend = setup.backend;
   options.group = setup.group;

@@ -64,7 +64,8 @@ absl::Status Decoder::Allocate() {
       backend.CreateKvCache({.num_layers = shape.num_layers,
                              .num_blocks = limits.num_blocks,
                              .num_kv_heads = shape.attention.num_kv_heads,
-                             .head_dim = shape.attention.head_dim}));
+                             .head_dim = shape.attention.head_dim,
+                             .dtype = limits.kv_cache_dtype}));
   return backend.Reserve({.max_rows = limits.max_rows,
                           .max_sequences = limits.max_sequences,
                           .max_positions = limits.max_positions,

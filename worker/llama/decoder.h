@@ -61,6 +61,7 @@ struct DecoderLimits {
   int64_t max_logit_rows = 0;  // of one call of Logits
   int64_t max_positions = 0;   // of one sequence
   int64_t num_blocks = 0;
+  DType kv_cache_dtype = DType::kFloat32;
 };
 
 struct DecoderOptions {

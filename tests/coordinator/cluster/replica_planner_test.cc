@@ -72,6 +72,7 @@ TEST(PlanReplicaTest, EveryRankIsToldItsShareAndItsNode) {
     EXPECT_EQ(share.kv_heads().end() - share.kv_heads().begin(), 1);
     EXPECT_GT(share.weight_bytes(), 0);
     EXPECT_GT(share.kv_cache_bytes(), 0);
+    EXPECT_EQ(share.kv_cache_dtype(), "float32");  // on CPUs
     EXPECT_GT(share.activation_bytes(), 0);
   }
   EXPECT_EQ(plan.ranks(0).layers().begin(), 0);

@@ -22,6 +22,7 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   rank->mutable_layers()->set_end(22);
   rank->set_weight_bytes(100);
   rank->set_kv_cache_bytes(20);
+  rank->set_kv_cache_dtype("float16");
   rank->set_activation_bytes(3);
   rank->set_reserve_bytes(500);
   view.ranks.push_back({.node = "node-a", .pid = 77, .phase = "idle"});
@@ -52,6 +53,7 @@ TEST(StatusJsonTest, TellsOfNodesRanksAndRequests) {
   EXPECT_EQ(replica["activation_dtype"], "bfloat16");
   EXPECT_EQ(replica["ranks"][0]["node"], "node-a");
   EXPECT_EQ(replica["ranks"][0]["pid"], 77);
+  EXPECT_EQ(replica["ranks"][0]["kv_cache_dtype"], "float16");
   EXPECT_EQ(replica["ranks"][0]["layers"], Json::array({0, 22}));
   EXPECT_EQ(replica["ranks"][0]["planned_bytes"], 623);
   EXPECT_EQ(json["requests"]["running"], 2);

@@ -56,9 +56,8 @@ TEST(GpuMemoryTest, WeightsAndCacheOfARank) {
   const int64_t matrices = CountParameters(spec) - norms;
   for (const RankPlan& rank : plan.ranks) {
     EXPECT_EQ(rank.memory.weights, matrices / 2 / 32 * 18 + norms * 4);
-    // 80 layers, 4 KV heads of 128, keys and values, 16 positions, float32.
-    EXPECT_EQ(KvBlockBytes(spec, rank, DType::kFloat32),
-              80 * 4 * 128 * 2 * 16 * 4);
+    // 80 layers, 4 KV heads of 128, keys and values, 16 positions, bfloat16.
+    EXPECT_EQ(KvBlockBytes(spec, rank), 80 * 4 * 128 * 2 * 16 * 2);
     EXPECT_GE(rank.memory.communication, 256 * kMiB);
     EXPECT_GE(rank.memory.reserve, 512 * kMiB);
     EXPECT_LE(rank.memory.total(), 24 * kGiB * 9 / 10);

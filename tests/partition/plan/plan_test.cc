@@ -231,7 +231,7 @@ TEST(MakePlanTest, FillsWhatIsLeftWithBlocks) {
                                MakePlan(spec, devices, {.pp = 2}));
   EXPECT_EQ(plan.options.num_blocks, plan.num_blocks);
   for (const RankPlan& rank : plan.ranks) {
-    const int64_t block = KvBlockBytes(spec, rank, DType::kFloat32);
+    const int64_t block = KvBlockBytes(spec, rank);
     // 16 layers of keys and values, 32 heads of 128, 16 positions, 4 bytes.
     EXPECT_EQ(block, 16 * 2 * 32 * 128 * 16 * 4);
     EXPECT_EQ(rank.memory.kv_cache, plan.num_blocks * block);
@@ -241,6 +241,37 @@ TEST(MakePlanTest, FillsWhatIsLeftWithBlocks) {
       EXPECT_GT(rank.memory.total() + block, usable);
     }
   }
+}
+
+TEST(MakePlanTest, SixteenBitsHoldTwiceTheTokens) {
+  const ModelSpec spec = Named("llama-2-7b");
+  const auto make = [&](std::optional<DType> dtype) {
+    return MakePlan(spec, Devices(1, 24 * kGiB), {.kv_cache_dtype = dtype});
+  };
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan wide, make(std::nullopt));
+  EXPECT_EQ(wide.ranks[0].kv_cache_dtype, DType::kFloat32);
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan half, make(dtype));
+    EXPECT_EQ(half.ranks[0].kv_cache_dtype, dtype);
+    // 32 layers of keys and values, 32 heads of 128, 16 positions, 2 bytes.
+    EXPECT_EQ(KvBlockBytes(spec, half.ranks[0]), 32 * 2 * 32 * 128 * 16 * 2);
+    EXPECT_EQ(half.ranks[0].memory.kv_cache,
+              half.num_blocks * 32 * 2 * 32 * 128 * 16 * 2);
+    EXPECT_GE(half.num_blocks, 2 * wide.num_blocks);
+    EXPECT_LE(half.num_blocks, 2 * wide.num_blocks + 1);
+  }
+}
+
+TEST(MakePlanTest, EachDeviceHasItsOwnCacheDType) {
+  std::vector<DeviceSpec> devices = Devices(2, 24 * kGiB);
+  devices[1].kind = DeviceKind::kGpu;
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const Plan plan, MakePlan(Named("llama-2-7b"), devices, {.pp = 2}));
+  EXPECT_EQ(plan.ranks[0].kv_cache_dtype, DType::kFloat32);
+  EXPECT_EQ(plan.ranks[1].kv_cache_dtype, DType::kBFloat16);
+  // 16 layers each: 256 KiB of float32 a token, 128 KiB of bfloat16.
+  EXPECT_THAT(FormatPlan(plan),
+              HasSubstr("KV cache float32, bfloat16 (768.0 KiB a token)"));
 }
 
 TEST(MakePlanTest, TakesNoMoreBlocksThanSequencesCanUse) {

@@ -57,5 +57,20 @@ INSTANTIATE_TEST_SUITE_P(SmallModels, GoldenCudaTest,
                          ::testing::ValuesIn(testing::SmallGoldenModels()),
                          [](const auto& info) { return info.param; });
 
+// On the CPU kv_cache_dtype_test.cc does the same with all models.
+TEST(GoldenCuda, WithKeysAndValuesInFloat16TokensEqualTransformers) {
+  for (const char* model : {"multi_head", "grouped_8_to_1"}) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(
+        const std::unique_ptr<Backend> backend,
+        CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
+    const auto worlds = CreateLocalWorlds(1);
+    CARAVAN_EXPECT_OK(testing::RunGoldenRank(
+        {.golden_folder = testing::GoldenFolder(model),
+         .plan = {.quantization = "none", .kv_cache_dtype = "float16"},
+         .logit_tolerance = testing::kFloat16CacheTolerance},
+        *backend, *worlds[0]));
+  }
+}
+
 }  // namespace
 }  // namespace caravan::worker

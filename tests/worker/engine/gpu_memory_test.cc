@@ -57,7 +57,9 @@ absl::StatusOr<Plans> MakePlans(const ModelSource& source,
            .num_blocks = plans.plan.num_blocks,
            .max_model_len = plans.plan.options.max_model_len,
            .max_rows_per_step = options.max_rows_per_step,
-           .quantization = std::string(Name(options.quantization))}));
+           .quantization = std::string(Name(options.quantization)),
+           .kv_cache_dtype =
+               std::string(Name(plans.plan.ranks[0].kv_cache_dtype))}));
   plans.engine.set_max_sequences(options.max_sequences);
   return plans;
 }
@@ -141,6 +143,11 @@ TEST(GpuMemoryTest, CutBlocksUnfilledUnitsAndLongContexts) {
   odd.head_dim = 14;
   odd.max_positions = 1000;
   ExpectPlannedBytes(odd, BFloat16);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto source,
+                               MakeQuantizedSource(odd, BFloat16));
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16}) {
+    ExpectPlannedBytes(*source, {.kv_cache_dtype = dtype, .num_blocks = 4});
+  }
 }
 
 TEST(GpuMemoryTest, MoreHeadsThanShareATileAndAVocabularyOfTwoPieces) {

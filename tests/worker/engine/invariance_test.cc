@@ -228,6 +228,22 @@ TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneInBFloat16) {
   }
 }
 
+TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneWithCachesOf16Bits) {
+  Open("heads_6_kv_3");
+  for (const char* dtype : {"float16", "bfloat16"}) {
+    const auto alone = EachAlone({.kv_cache_dtype = dtype});
+    const Outcome together = Generate(requests_, {.kv_cache_dtype = dtype}, 1);
+    EXPECT_EQ(together.tokens, alone) << dtype;
+    ASSERT_FALSE(together.logits.empty());
+    EXPECT_EQ(Generate(requests_,
+                       {.pp = 3, .num_threads = 3, .kv_cache_dtype = dtype}, 1)
+                  .logits,
+              together.logits)
+        << dtype;
+    EXPECT_NE(Generate(requests_, {}, 1).logits, together.logits) << dtype;
+  }
+}
+
 TEST_F(InvarianceTest, EachOfSixteenGetsWhatItGetsAloneOnQuantizedWeights) {
   Open("multi_head");  // its widths are whole blocks but for the MLP's
   for (const char* quantization : {"q8", "q4"}) {

@@ -24,6 +24,9 @@ MATRIX_STAGE = KERNELS + "matrix_product_stage.cuh"
 UNITS = {header: KERNELS + "quantized_matrix_product.cu" for header in (MATRIX_KERNEL, MATRIX_STAGE)}
 MATRIX_TESTS = "All/ProductTest.*/Q4"
 
+PROMPTS = KERNELS + "prompt_attention.cu"
+PROMPT_TESTS = "PromptAttention*"
+
 # (name, source, tests to run, text after which to look, what to change, into what)
 BUGS = [
     ("read past a row", KERNELS + "prepare_rows.cu", "Prepare*", "void WriteHalves", "(i + 1 < a.cols)", "(i < a.cols)"),
@@ -44,6 +47,11 @@ BUGS = [
      "if (row >= a.num_rows) return;", ""),
     ("padding that is stored", KERNELS + "rotate.cu", "RotateTest/*", "void __launch_bounds__(kThreads) RotateKernel",
      "if (place.block == kNoBlock) return;", ""),
+    ("keys and values not waited for", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)", "CpAsyncWait<0>();", ""),
+    ("keys and values seen by one thread", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)", "__syncthreads();", ""),
+    ("copy over a step still being read", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)",
+     "(kStageUnits<kHeadDim> - stage)", "stage"),
+    ("values that nobody sees", PROMPTS, PROMPT_TESTS, "void CopyStep", "begin + place < share.end()", "true"),
     ("missing barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();", ""),
     ("half of the block at a barrier", TESTS + "block_test.cu", "BlockTest.*", "void Reverse", "__syncthreads();",
      "if (threadIdx.x < 32) __syncthreads();"),

@@ -16,6 +16,7 @@ namespace caravan::worker::cuda {
 namespace {
 
 constexpr int64_t kFloatBytes = sizeof(float);
+constexpr int64_t kMostTilesAtOnce = 65535;  // of a grid
 
 const CudaKvCache& CacheOf(const AttentionLayer& layer) {
   CARAVAN_CHECK(layer.shape != nullptr && layer.cache != nullptr);
@@ -92,7 +93,7 @@ std::optional<int64_t> AttentionOperations::GraphRows(const Batch& batch,
 }
 
 absl::StatusOr<int> AttentionOperations::BeginGraphStep(const Batch& batch) {
-  CARAVAN_RETURN_IF_ERROR(batch_.Set(batch, heads_.rows_per_tile()));
+  CARAVAN_RETURN_IF_ERROR(batch_.Set(batch, {heads_.rows_per_tile()}));
   const int num_splits = NumSplits(batch_.most_positions());
   if (num_splits > most_splits_) {
     return absl::ResourceExhaustedError(
@@ -107,7 +108,12 @@ absl::Status AttentionOperations::Prepare(const AttentionLayer& layer,
                                           const Batch& batch) {
   CheckBatch(batch, CacheOf(layer).shape());
   CARAVAN_RETURN_IF_ERROR(heads_.Set(*layer.shape));
-  return batch_.Set(batch, heads_.rows_per_tile());
+  const bool on_tensor_cores =
+      options_.prompts_on_tensor_cores &&
+      CanAttendPrompts(CacheOf(layer).Layer(layer.layer));
+  return batch_.Set(batch,
+                    {heads_.rows_per_tile(),
+                     on_tensor_cores ? heads_.rows_per_prompt_tile() : 0});
 }
 
 absl::Status AttentionOperations::Input(const InputOperands& operands,
@@ -161,7 +167,7 @@ absl::Status AttentionOperations::ReservePartials(const StepLimits& limits) {
   const int64_t tile_bytes = PartialFloats(longest) * kFloatBytes;
   const int64_t bytes =
       std::max(tile_bytes,
-               std::min(partial_bytes_,
+               std::min(options_.partial_bytes,
                         MostTiles(limits, longest.rows_per_tile) * tile_bytes));
   // A pair of floats for as many sums as a row of the cache has.
   const int64_t stats_bytes =
@@ -197,7 +203,7 @@ absl::Status AttentionOperations::Attend(const Tensor& queries,
   const int64_t width = shape.num_heads * shape.head_dim;
   CheckFloats(queries, batch.num_rows, width);
   CheckFloats(out, batch.num_rows, width);
-  AttentionArguments arguments = {
+  const AttentionArguments arguments = {
       .queries = queries.floats(),
       .out = out.floats(),
       .num_heads = shape.num_heads,
@@ -210,7 +216,13 @@ absl::Status AttentionOperations::Attend(const Tensor& queries,
       .num_groups = heads_.num_groups(),
       .num_splits =
           std::max(least_splits_, NumSplits(batch_.most_positions()))};
-  int64_t tiles_at_once = 65535;  // of a grid
+  CARAVAN_RETURN_IF_ERROR(AttendTiles(arguments));
+  return AttendPromptTiles(arguments);
+}
+
+absl::Status AttentionOperations::AttendTiles(AttentionArguments arguments) {
+  if (batch_.num_tiles() == 0) return absl::OkStatus();
+  int64_t tiles_at_once = kMostTilesAtOnce;
   if (arguments.num_splits > 1) {
     CARAVAN_ASSIGN_OR_RETURN(const int64_t room, UsePartials(arguments));
     tiles_at_once = std::min(tiles_at_once, room);
@@ -221,6 +233,20 @@ absl::Status AttentionOperations::Attend(const Tensor& queries,
         static_cast<int>(std::min(tiles_at_once, batch_.num_tiles() - first));
     CARAVAN_RETURN_IF_ERROR(
         CudaStatus(cuda::Attend(arguments, context_.stream()), "Attend"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AttentionOperations::AttendPromptTiles(
+    AttentionArguments arguments) {
+  arguments.rows_per_tile = heads_.rows_per_prompt_tile();
+  for (int64_t first = 0; first < batch_.num_prompt_tiles();
+       first += kMostTilesAtOnce) {
+    arguments.tiles = batch_.prompt_tiles() + first;
+    arguments.num_tiles = static_cast<int>(
+        std::min(kMostTilesAtOnce, batch_.num_prompt_tiles() - first));
+    CARAVAN_RETURN_IF_ERROR(CudaStatus(
+        AttendPrompts(arguments, context_.stream()), "AttendPrompts"));
   }
   return absl::OkStatus();
 }

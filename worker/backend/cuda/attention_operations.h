@@ -18,19 +18,24 @@
 
 namespace caravan::worker::cuda {
 
+struct AttentionOptions {
+  // For parts of contexts that are yet to be combined: less only costs more
+  // kernels. There is room for a single tile of queries always, and for no more
+  // than a step can have.
+  int64_t partial_bytes = int64_t{64} << 20;
+  // Whether prompts are attended to on tensor cores, where the cache allows it:
+  // then a row's bits depend on whether it came with many of its sequence.
+  bool prompts_on_tensor_cores = false;
+};
+
 // Enqueues on the context's stream. One thread.
 class AttentionOperations final {
  public:
-  // For parts of contexts that are yet to be combined.
-  static constexpr int64_t kPartialBytes = int64_t{64} << 20;
-
-  // `partial_bytes`: less only costs more kernels. There is room for a single
-  // tile of queries always, and for no more than a step can have.
   AttentionOperations(DeviceContext& context, LinearOperations& linear,
-                      int64_t partial_bytes = kPartialBytes)
+                      const AttentionOptions& options = {})
       : context_(context),
         linear_(linear),
-        partial_bytes_(partial_bytes),
+        options_(options),
         heads_(context),
         batch_(context) {}
 
@@ -62,13 +67,15 @@ class AttentionOperations final {
  private:
   // Tables of the batch and the heads.
   absl::Status Prepare(const AttentionLayer& layer, const Batch& batch);
+  absl::Status AttendTiles(AttentionArguments arguments);
+  absl::Status AttendPromptTiles(AttentionArguments arguments);
   absl::Status ReservePartials(const StepLimits& limits);
   // Gives the arguments their partials; returns how many tiles have room there.
   absl::StatusOr<int64_t> UsePartials(AttentionArguments& arguments) const;
 
   DeviceContext& context_;
   LinearOperations& linear_;
-  const int64_t partial_bytes_;
+  const AttentionOptions options_;
   HeadTable heads_;
   BatchTable batch_;
   DeviceMemory keys_values_;  // of kRowsAtOnce rows, before they are rotated

@@ -15,6 +15,7 @@ namespace caravan::worker::cuda {
 namespace {
 
 constexpr int64_t kPackedAlignment = 16;
+static_assert(sizeof(QueryTile) % kPackedAlignment == 0);
 
 // Several arrays as one piece of memory, so that one copy brings them over.
 class Packing final {
@@ -89,7 +90,7 @@ absl::Status HeadTable::Set(const AttentionShape& shape) {
   heads_ = reinterpret_cast<const int32_t*>(table + heads_at);
   groups_ = reinterpret_cast<const HeadGroup*>(table + groups_at);
   num_groups_ = static_cast<int>(groups.size());
-  rows_per_tile_ = std::max(1, kTileQueries / largest);
+  largest_ = largest;
   kv_head_of_ = shape.kv_head_of;
   return absl::OkStatus();
 }
@@ -104,8 +105,8 @@ absl::Status BatchTable::Reserve(const StepLimits& limits, int rows_per_tile) {
       num_blocks * int64_t{sizeof(int32_t)});
 }
 
-absl::Status BatchTable::Set(const Batch& batch, int rows_per_tile) {
-  const Content content = Fill(batch, rows_per_tile);
+absl::Status BatchTable::Set(const Batch& batch, const TileRows& rows) {
+  const Content content = Fill(batch, rows);
   if (places_ != nullptr && content.key == key_ &&
       content.blocks == block_key_) {
     return absl::OkStatus();
@@ -113,22 +114,27 @@ absl::Status BatchTable::Set(const Batch& batch, int rows_per_tile) {
   return Upload(content);
 }
 
-BatchTable::Content BatchTable::Fill(const Batch& batch, int rows_per_tile) {
+BatchTable::Content BatchTable::Fill(const Batch& batch, const TileRows& rows) {
   Content content;
-  content.key = {rows_per_tile, batch.num_rows};
+  content.key = {batch.num_rows};
   for (const BatchSequence& sequence : batch.sequences) {
-    content.key.insert(
-        content.key.end(),
-        {sequence.first_row, sequence.num_rows, sequence.first_position});
+    const bool is_prompt =
+        rows.prompt_rows > 0 && sequence.num_rows >= kLeastPromptRows;
+    const int tile_rows = is_prompt ? rows.prompt_rows : rows.rows;
+    content.key.insert(content.key.end(),
+                       {sequence.first_row, sequence.num_rows,
+                        sequence.first_position, is_prompt, tile_rows});
     const int32_t first_block = Narrow(content.blocks.size());
     const int64_t num_blocks = BlocksOf(sequence);
     CARAVAN_CHECK(num_blocks <= static_cast<int64_t>(sequence.blocks.size()));
     content.blocks.insert(content.blocks.end(), sequence.blocks.begin(),
                           sequence.blocks.begin() + num_blocks);
-    for (int64_t row = 0; row < sequence.num_rows; row += rows_per_tile) {
-      content.tiles.push_back(
+    std::vector<QueryTile>& tiles =
+        is_prompt ? content.prompt_tiles : content.tiles;
+    for (int64_t row = 0; row < sequence.num_rows; row += tile_rows) {
+      tiles.push_back(
           {Narrow(sequence.first_row + row),
-           Narrow(std::min<int64_t>(rows_per_tile, sequence.num_rows - row)),
+           Narrow(std::min<int64_t>(tile_rows, sequence.num_rows - row)),
            Narrow(sequence.first_position + row), first_block});
     }
     for (int64_t row = 0; row < sequence.num_rows; ++row) {
@@ -149,6 +155,7 @@ absl::Status BatchTable::Upload(const Content& content) {
   Packing packing;
   const size_t places_at = packing.Add(content.places);
   const size_t tiles_at = packing.Add(content.tiles);
+  packing.Add(content.prompt_tiles);  // right behind them
   const size_t blocks_at = packing.Add(content.blocks);
   places_ = nullptr;  // until it has worked
   CARAVAN_ASSIGN_OR_RETURN(const std::byte* const table,
@@ -157,6 +164,7 @@ absl::Status BatchTable::Upload(const Content& content) {
   tiles_ = reinterpret_cast<const QueryTile*>(table + tiles_at);
   blocks_ = reinterpret_cast<const int32_t*>(table + blocks_at);
   num_tiles_ = static_cast<int>(content.tiles.size());
+  num_prompt_tiles_ = static_cast<int>(content.prompt_tiles.size());
   most_positions_ = 0;
   for (const RowPlace& place : content.places) {
     most_positions_ = std::max(most_positions_, int64_t{place.position} + 1);

@@ -43,7 +43,8 @@ class CudaBackend final : public Backend {
       : context_(std::move(context)),
         loader_(*context_, /*row_major=*/!options.deterministic),
         linear_(*context_, options.deterministic ? 0 : options.library_rows),
-        attention_(*context_, linear_),
+        attention_(*context_, linear_,
+                   {.prompts_on_tensor_cores = !options.deterministic}),
         sampling_(*context_),
         graphs_(*context_, options.use_graphs) {}
 

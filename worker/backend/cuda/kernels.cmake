@@ -2,8 +2,8 @@
 # for the emulated device of the tests.
 set(CARAVAN_CUDA_KERNELS
   attention embed float_product half_product prepare_rows product
-  quantized_matrix_product quantized_product repack rotate shard_candidates
-  silu_multiply)
+  prompt_attention quantized_matrix_product quantized_product repack rotate
+  shard_candidates silu_multiply)
 list(TRANSFORM CARAVAN_CUDA_KERNELS
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cu")
 

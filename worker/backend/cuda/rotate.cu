@@ -1,3 +1,4 @@
+#include "worker/backend/cuda/cached_number.cuh"
 #include "worker/backend/cuda/device.cuh"
 #include "worker/backend/cuda/rotate.h"
 
@@ -15,17 +16,6 @@ template <typename T>
 __device__ int KeyOffset(int d, int place) {
   constexpr int kUnit = kKvUnitBytes / sizeof(T);
   return (d / kUnit * kBlockPositions + place) * kUnit + d % kUnit;
-}
-
-// An infinity in the cache would make NaN of all that attends to it.
-template <typename T>
-__device__ T ForCache(float value) {
-  if constexpr (std::is_same_v<T, __half>) {
-    constexpr float kLargest = 65504;
-    if (value > kLargest) value = kLargest;
-    if (value < -kLargest) value = -kLargest;  // NaN stays
-  }
-  return FromFloat<T>(value);
 }
 
 // A block per row.
@@ -56,14 +46,14 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArguments a) {
     const float* head = keys + kv_head * head_dim;
     T* to = a.cache.Keys<T>(place.block, kv_head);
     const float2 turned = Turn(head[d], head[d + half], cos[d], sin[d]);
-    to[KeyOffset<T>(d, in_block)] = ForCache<T>(turned.x);
-    to[KeyOffset<T>(d + half, in_block)] = ForCache<T>(turned.y);
+    to[KeyOffset<T>(d, in_block)] = ToCached<T>(turned.x);
+    to[KeyOffset<T>(d + half, in_block)] = ToCached<T>(turned.y);
   }
   const float* values = keys + width;
   for (int i = threadIdx.x; i < width; i += kThreads) {
     T* to = a.cache.Keys<T>(place.block, i / head_dim) +
             a.cache.values_offset() + in_block * a.cache.padded();
-    to[i % head_dim] = ForCache<T>(values[i]);
+    to[i % head_dim] = ToCached<T>(values[i]);
   }
 }
 

@@ -81,7 +81,8 @@ class AttentionOperationsTest : public ::testing::Test {
     const DeviceVector<float> queries(Random(count, 2));
     const DeviceVector<float> out(count);
     LinearOperations linear(*context_, /*library_rows=*/0);
-    AttentionOperations attention(*context_, linear, partial_bytes);
+    AttentionOperations attention(*context_, linear,
+                                  {.partial_bytes = partial_bytes});
     CARAVAN_EXPECT_OK(attention.Reserve(Limits()));
     CARAVAN_EXPECT_OK(Attend(attention, batch, queries, out));
     CARAVAN_EXPECT_OK(context_->Wait());
@@ -94,7 +95,7 @@ class AttentionOperationsTest : public ::testing::Test {
 };
 
 TEST_F(AttentionOperationsTest, LittleRoomForPartsChangesNoBit) {
-  const std::vector<float> expected = Run(AttentionOperations::kPartialBytes);
+  const std::vector<float> expected = Run(AttentionOptions().partial_bytes);
   EXPECT_EQ(Run(1), expected);        // tile after tile
   EXPECT_EQ(Run(200'000), expected);  // a few at a time
 }
@@ -184,7 +185,7 @@ TEST_F(AttentionOperationsTest, RefusesWhatIsBeyondTheLimits) {
                                        .attention = Shape()}));
   CARAVAN_EXPECT_OK(attend({{{0, 1, 1399, all}}, 1}));
   CARAVAN_EXPECT_OK(attend(ThreeSequences()));
-  AttentionOperations shorter(*context_, linear, /*partial_bytes=*/1);
+  AttentionOperations shorter(*context_, linear, {.partial_bytes = 1});
   CARAVAN_ASSERT_OK(shorter.Reserve(Limits()));
   EXPECT_THAT(Attend(shorter, {{{0, 1, 1399, all}}, 1}, queries, out),
               refused("a longer context than was reserved: parts=6"));

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/conformance/backend_suite.h"
@@ -113,6 +114,81 @@ TEST(CudaBackend, QuantizedProductsAreThoseOfTheCpu) {
           << Name(format) << " rows=" << num_rows;
     }
   }
+}
+
+// A prompt, one that goes on, and a token beside them.
+struct PromptBatch {
+  static constexpr int64_t kBefore = 37;
+
+  HostMatrix Run(Backend& backend, const AttentionModel& model,
+                 DType dtype) const {
+    DeviceAttention attention(backend, model, dtype);
+    RunChunks(attention, before, {10, 27}, blocks[1]);
+    RunChunks(attention, before, {kBefore}, blocks[2]);
+    const Batch batch = {{{0, 70, 0, blocks[0]},
+                          {70, 21, kBefore, blocks[1]},
+                          {91, 1, kBefore, blocks[2]}},
+                         92};
+    return attention.Step(x, batch);
+  }
+
+  const HostMatrix before = RandomMatrix(kBefore, AttentionModel::kHidden, 31);
+  const HostMatrix x = RandomMatrix(92, AttentionModel::kHidden, 32);
+  const std::vector<int32_t> blocks[3] = {
+      ScatteredBlocks(5, 0), ScatteredBlocks(4, 17), ScatteredBlocks(3, 40)};
+};
+
+double LargestDifference(const HostMatrix& a, const HostMatrix& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.values.size(); ++i) {
+    // Written so that NaN is the largest.
+    const double difference = std::abs(a.values[i] - b.values[i]);
+    if (!(difference <= largest)) largest = difference;
+  }
+  return largest;
+}
+
+// Queries and weights are rounded to the cache's type, which has 11 or 8 bits:
+// a score of 4 is then off by up to 4 * 2^-11 or 2^-8 and so, in proportion, is
+// the weight of values of up to 6.
+TEST(CudaBackend, PromptsOnTensorCoresAreNearTheCpu) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto cpu, CreateCpuBackend({}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
+                               CreateCudaBackend(CudaBackendOptions{}));
+  const PromptBatch batch;
+  for (const AttentionModel& model :
+       {AttentionModel(2, {0, 1}, 64), AttentionModel(1, {0, 0, 0}, 80),
+        AttentionModel(2, {0, 0, 0, 1, 1, 1, 1, 1}, 128)}) {
+    for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+      EXPECT_LT(LargestDifference(batch.Run(*gpu, model, dtype),
+                                  batch.Run(*cpu, model, dtype)),
+                dtype == DType::kFloat16 ? 0.01 : 0.08)
+          << Name(dtype) << " head_dim=" << model.shape.head_dim;
+    }
+  }
+}
+
+TEST(CudaBackend, DeterministicOrOtherwiseOnlyPromptsDiffer) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto gpu,
+                               CreateCudaBackend(CudaBackendOptions{}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto deterministic,
+      CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
+  const PromptBatch batch;
+  const AttentionModel model(2, {0, 0, 1}, 64);
+  const HostMatrix prompts = batch.Run(*gpu, model, DType::kFloat16);
+  const HostMatrix expected = batch.Run(*deterministic, model, DType::kFloat16);
+  EXPECT_THAT(prompts.Rows(0, 70),
+              ::testing::Not(SameBitsAs(expected.Rows(0, 70))));
+  EXPECT_THAT(prompts.Rows(70, 21),
+              ::testing::Not(SameBitsAs(expected.Rows(70, 21))));
+  EXPECT_THAT(prompts.Rows(91, 1), SameBitsAs(expected.Rows(91, 1)));
+  // There is no kernel for these.
+  EXPECT_THAT(batch.Run(*gpu, model, DType::kFloat32),
+              SameBitsAs(batch.Run(*deterministic, model, DType::kFloat32)));
+  const AttentionModel odd(1, {0, 0}, 48);
+  EXPECT_THAT(batch.Run(*gpu, odd, DType::kFloat16),
+              SameBitsAs(batch.Run(*deterministic, odd, DType::kFloat16)));
 }
 
 TEST(CudaBackend, RefusesHeadsThatItsKernelsCannotHold) {

@@ -34,6 +34,9 @@ constexpr int64_t kCandidateBytes = 8;
 constexpr int64_t kRequestBytes = 48;
 constexpr int64_t kMostRequests = 256;
 constexpr int64_t kResultBytes = kMiB;
+// Slots of chosen tokens: backend.h and choose_tokens.h.
+constexpr int64_t kTokenSets = 2;
+constexpr int64_t kTokenBytes = 8;
 // worker/comm/nccl/nccl_communicator.cc
 constexpr int64_t kChunkThresholdBytes = int64_t{256} << 10;
 constexpr int64_t kChunkAlignment = 16;
@@ -172,7 +175,8 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
   if (UsesLibrary(spec, rank, options)) bytes += kLibraryBytes;
   if (rank.has_head) {
     bytes += logit_rows * rank.shard.vocabulary.size() * kFloat +
-             SamplingScratch(rank.shard.vocabulary.size());
+             SamplingScratch(rank.shard.vocabulary.size()) +
+             kTokenSets * rows * kTokenBytes;
   }
   return bytes + AttentionScratch(spec, rank.shard, options);
 }

@@ -17,6 +17,8 @@ constexpr int64_t kFloat = sizeof(float);
 constexpr int64_t kPanelRows = 32;
 // Rows of a batch that a product takes at once, for which there is scratch.
 constexpr int64_t kProductRows = 96;
+// Slots of chosen tokens for each row: two sets of ids with logits.
+constexpr int64_t kTokenSlotFloats = 4;
 // Of each thread, for accumulating.
 constexpr int64_t kThreadScratchBytes = int64_t{128} << 10;
 // The cache holds values of a head filled up to whole vectors.
@@ -66,7 +68,10 @@ int64_t CpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
   const Shapes s = ShapesOf(spec, rank);
   const int64_t rows = options.max_rows_per_step;
   int64_t floats = rows * (2 * s.hidden + 2 * s.query_size + s.columns);
-  if (rank.has_head) floats += std::min(rows, kMaxLogitRows) * s.vocabulary;
+  if (rank.has_head) {
+    floats += std::min(rows, kMaxLogitRows) * s.vocabulary;
+    floats += kTokenSlotFloats * rows;
+  }
   floats += options.max_model_len * spec.head_dim;  // RoPE: cos and sin
   const int64_t most_cols = std::max({s.hidden, s.query_size, s.columns});
   int64_t most_rows = std::max({s.qkv_rows, s.gate_up_rows, s.hidden});

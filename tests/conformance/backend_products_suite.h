@@ -187,7 +187,7 @@ TEST_P(BackendProducts, EmbedTakesRowsAndLeavesOthersZero) {
     const std::vector<int32_t> ids = {100, 149, 131, 99, 150, 0, 117, 116};
     const DeviceMatrix out(
         *backend_, RandomMatrix(static_cast<int64_t>(ids.size()), 21, 13));
-    CARAVAN_ASSERT_OK(backend_->Embed(*weight, 100, ids, out.tensor()));
+    CARAVAN_ASSERT_OK(backend_->Embed(*weight, 100, {ids}, out.tensor()));
     const HostMatrix result = out.Read();
     for (size_t i = 0; i < ids.size(); ++i) {
       const bool held = ids[i] >= 100 && ids[i] < 150;

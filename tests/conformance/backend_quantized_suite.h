@@ -241,7 +241,7 @@ TEST_P(BackendQuantized, EmbedDecodesRows) {
     EXPECT_EQ(weight->bytes(), 64 * ByteSize(format, 96));  // whole panels
     const std::vector<int32_t> ids = {100, 149, 131, 99, 150, 117};
     const DeviceMatrix out(*backend_, static_cast<int64_t>(ids.size()), 96);
-    CARAVAN_ASSERT_OK(backend_->Embed(*weight, 100, ids, out.tensor()));
+    CARAVAN_ASSERT_OK(backend_->Embed(*weight, 100, {ids}, out.tensor()));
     const HostMatrix result = out.Read();
     for (size_t i = 0; i < ids.size(); ++i) {
       const bool held = ids[i] >= 100 && ids[i] < 150;

@@ -5,6 +5,7 @@
 #define CARAVAN_TESTS_CONFORMANCE_BACKEND_SUITE_H_
 
 #include "tests/conformance/backend_attention_suite.h"
+#include "tests/conformance/backend_choice_suite.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/conformance/backend_memory_suite.h"
 #include "tests/conformance/backend_products_suite.h"
@@ -27,6 +28,7 @@ inline std::string FactoryName(
   INSTANTIATE_TEST_SUITE_P(prefix, BackendAttention, __VA_ARGS__,              \
                            FactoryName);                                       \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendSampling, __VA_ARGS__, FactoryName); \
+  INSTANTIATE_TEST_SUITE_P(prefix, BackendChoice, __VA_ARGS__, FactoryName);   \
   INSTANTIATE_TEST_SUITE_P(prefix, BackendSteps, __VA_ARGS__, FactoryName)
 
 }  // namespace caravan::worker

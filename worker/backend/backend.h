@@ -139,9 +139,34 @@ struct MassRequest {
   float least = 0;
 };
 
+// Tokens that the device chooses stay in its memory, where the next step's
+// Embed takes them before the host knows them. Each set holds those of one
+// step: one may be filled while the host still reads another.
+inline constexpr int kTokenSets = 2;
+
+// A place in a set: less than StepLimits::max_rows.
+struct TokenSlot {
+  int set = 0;
+  int64_t index = 0;
+};
+
+struct ChosenToken {
+  int32_t id = -1;
+  // The row's largest logit. Where it is not finite the id means nothing, but
+  // is one of the vocabulary.
+  float largest = 0;
+};
+
+// Input tokens of rows. An id below 0 stands for the token in slot -1 - id of
+// the set, as it will be when the operation runs.
+struct InputTokens {
+  absl::Span<const int32_t> ids;
+  int set = 0;
+};
+
 // Bounds of what one step asks of a backend.
 struct StepLimits {
-  int64_t max_rows = 0;        // of a batch, and ids of one call of Embed
+  int64_t max_rows = 0;        // of a batch, and tokens of one call of Embed
   int64_t max_sequences = 0;   // of a batch
   int64_t max_positions = 0;   // of a sequence
   int64_t max_logit_rows = 0;  // of one call of Head
@@ -215,11 +240,10 @@ class Backend {
   virtual absl::Status CopyOut(const Tensor& from,
                                absl::Span<std::byte> to) = 0;
 
-  // out[i] = row ids[i] - first_id of `table`, or zeros where the table does
-  // not hold it. out: (ids, hidden)
+  // out[i] = row (token i) - first_id of `table`, or zeros where the table does
+  // not hold it. out: (tokens, hidden)
   virtual absl::Status Embed(const Weight& table, int64_t first_id,
-                             absl::Span<const int32_t> ids,
-                             const Tensor& out) = 0;
+                             const InputTokens& tokens, const Tensor& out) = 0;
 
   // q, k, v = qkv * RMSNorm(x); rotates q and k; writes k and v to the cache at
   // their positions. x: (rows, hidden), qkv rows: all query heads, then key,
@@ -255,6 +279,19 @@ class Backend {
   virtual absl::Status Candidates(const Tensor& logits, int64_t first_id,
                                   absl::Span<const CandidateRequest> requests,
                                   absl::Span<ShardCandidates> results) = 0;
+
+  // Fills slots from `first` on, one for each request: with the winner if it
+  // asks for noise, else with the largest logit, as Candidates would tell them;
+  // num_top means nothing here. `logits` are those of the whole vocabulary.
+  virtual absl::Status ChooseTokens(const Tensor& logits,
+                                    absl::Span<const CandidateRequest> requests,
+                                    TokenSlot first) = 0;
+
+  // The first tokens of a set, when all ChooseTokens for it are done: waits for
+  // nothing that was enqueued after them.
+  virtual absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) = 0;
+  // Whether ReadTokens would wait. An error is for that to tell.
+  virtual bool HasToWaitForTokens(int set) const = 0;
 
   // For each request the sum over the shard of ProbabilityMass (sampling.h) of
   // logits not below `least`. Integers: exact in any order.

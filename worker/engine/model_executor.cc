@@ -131,7 +131,7 @@ absl::Status ModelExecutor::FillHidden(const v1::Step& step,
   if (is_first_stage()) {
     CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, InputIds(step, batch));
     if (!is_last_stage()) ExpectSampledIds(step, batch);
-    return decoder_->Embed(ids);
+    return decoder_->Embed({.ids = ids});
   }
   SetPhase(EnginePhase::kReceive);
   return pipeline_group_->RecvTensor(decoder_->Hidden(batch.batch.num_rows),

@@ -78,11 +78,11 @@ Tensor Decoder::Hidden(int64_t num_rows) const {
   return hidden_.Rows(0, num_rows);
 }
 
-absl::Status Decoder::Embed(absl::Span<const int32_t> ids) {
-  const Tensor hidden = Hidden(static_cast<int64_t>(ids.size()));
+absl::Status Decoder::Embed(const InputTokens& tokens) {
+  const Tensor hidden = Hidden(static_cast<int64_t>(tokens.ids.size()));
   CARAVAN_RETURN_IF_ERROR(
       options_.backend->Embed(*options_.weights.embedding,
-                              options_.shape.vocabulary_begin, ids, hidden));
+                              options_.shape.vocabulary_begin, tokens, hidden));
   if (options_.group->size() == 1) return absl::OkStatus();
   SetPhase(EnginePhase::kReduce);
   return options_.group->AllReduceSum(hidden);

@@ -84,8 +84,8 @@ class Decoder final {
   // The residual stream of the current step: (num_rows, hidden).
   Tensor Hidden(int64_t num_rows) const;
 
-  // First stage: Hidden = embeddings of `ids`.
-  absl::Status Embed(absl::Span<const int32_t> ids);
+  // First stage: Hidden = embeddings of `tokens`.
+  absl::Status Embed(const InputTokens& tokens);
 
   // Hidden = the stage's layers applied to Hidden; writes the KV cache.
   absl::Status RunLayers(const Batch& batch);

@@ -1,9 +1,11 @@
 #include "worker/backend/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -19,6 +21,7 @@
 #include "worker/backend/cpu/shard_sampling.h"
 #include "worker/backend/cpu/thread_pool.h"
 #include "worker/backend/cpu/topology.h"
+#include "worker/backend/token_slots.h"
 
 namespace caravan::worker {
 namespace {
@@ -100,8 +103,17 @@ class CpuBackend final : public Backend {
     return cache;
   }
 
-  // Weights and the cache have reserved it: steps are cut to what they take.
-  absl::Status Reserve(const StepLimits&) override { return absl::OkStatus(); }
+  // Weights and the cache have reserved all but the slots of tokens: steps are
+  // cut to what they take.
+  absl::Status Reserve(const StepLimits& limits) override {
+    if (limits.vocabulary_size == 0) return absl::OkStatus();
+    for (std::vector<ChosenToken>& set : token_sets_) {
+      if (static_cast<int64_t>(set.size()) < limits.max_rows) {
+        set.resize(limits.max_rows);
+      }
+    }
+    return absl::OkStatus();
+  }
 
   absl::Status CopyIn(absl::Span<const std::byte> from,
                       const Tensor& to) override {
@@ -117,8 +129,14 @@ class CpuBackend final : public Backend {
   }
 
   absl::Status Embed(const Weight& table, int64_t first_id,
-                     absl::Span<const int32_t> ids,
-                     const Tensor& out) override {
+                     const InputTokens& tokens, const Tensor& out) override {
+    std::vector<int32_t> ids(tokens.ids.begin(), tokens.ids.end());
+    const std::vector<ChosenToken>& set = token_sets_[tokens.set];
+    for (int32_t& id : ids) {
+      if (id >= 0) continue;
+      CARAVAN_CHECK(-1 - id < static_cast<int64_t>(set.size()));
+      id = set[-1 - id].id;
+    }
     EmbedRows(context_, AsPanels(table), first_id, ids, out);
     return absl::OkStatus();
   }
@@ -182,6 +200,37 @@ class CpuBackend final : public Backend {
     return absl::OkStatus();
   }
 
+  absl::Status ChooseTokens(const Tensor& logits,
+                            absl::Span<const CandidateRequest> requests,
+                            TokenSlot first) override {
+    std::vector<ChosenToken>& set = token_sets_[first.set];
+    CARAVAN_RETURN_IF_ERROR(CheckSlots(first,
+                                       static_cast<int64_t>(requests.size()),
+                                       static_cast<int64_t>(set.size())));
+    std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
+    for (CandidateRequest& request : for_largest) request.num_top = 1;
+    std::vector<ShardCandidates> results(requests.size());
+    CARAVAN_RETURN_IF_ERROR(
+        Candidates(logits, 0, for_largest, absl::MakeSpan(results)));
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Candidate& largest = results[i].top[0];
+      set[first.index + static_cast<int64_t>(i)] = {
+          requests[i].noise ? results[i].winner.id : largest.id, largest.value};
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) override {
+    const std::vector<ChosenToken>& from = token_sets_[set];
+    const auto count = static_cast<int64_t>(tokens.size());
+    CARAVAN_RETURN_IF_ERROR(
+        CheckSlots({.set = set}, count, static_cast<int64_t>(from.size())));
+    std::copy_n(from.begin(), count, tokens.begin());
+    return absl::OkStatus();
+  }
+
+  bool HasToWaitForTokens(int) const override { return false; }
+
   absl::Status Masses(const Tensor& logits,
                       absl::Span<const MassRequest> requests,
                       absl::Span<uint64_t> masses) override {
@@ -213,6 +262,7 @@ class CpuBackend final : public Backend {
   const std::unique_ptr<ThreadPool> pool_;
   Scratch scratch_;
   const ProductContext context_;
+  std::array<std::vector<ChosenToken>, kTokenSets> token_sets_;
 };
 
 }  // namespace

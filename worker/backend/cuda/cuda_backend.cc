@@ -19,6 +19,7 @@
 #include "worker/backend/cuda/sampling_operations.h"
 #include "worker/backend/cuda/staging.h"
 #include "worker/backend/cuda/step_graphs.h"
+#include "worker/backend/cuda/token_sets.h"
 
 namespace caravan::worker {
 namespace {
@@ -46,6 +47,7 @@ class CudaBackend final : public Backend {
         attention_(*context_, linear_,
                    {.prompts_on_tensor_cores = !options.deterministic}),
         sampling_(*context_),
+        tokens_(*context_),
         graphs_(*context_, options.use_graphs) {}
 
   // Nothing that belongs to it is in use any more when its memory goes; a
@@ -107,6 +109,8 @@ class CudaBackend final : public Backend {
     CARAVAN_RETURN_IF_ERROR(loader_.Release());
     CARAVAN_RETURN_IF_ERROR(linear_.Reserve(limits));
     CARAVAN_RETURN_IF_ERROR(attention_.Reserve(limits));
+    if (limits.vocabulary_size == 0) return absl::OkStatus();
+    CARAVAN_RETURN_IF_ERROR(tokens_.Reserve(limits.max_rows));
     return sampling_.Reserve(limits.vocabulary_size);
   }
 
@@ -136,9 +140,9 @@ class CudaBackend final : public Backend {
   }
 
   absl::Status Embed(const Weight& table, int64_t first_id,
-                     absl::Span<const int32_t> ids,
-                     const Tensor& out) override {
-    return linear_.EmbedRows(cuda::AsCudaWeight(table), first_id, ids, out);
+                     const InputTokens& tokens, const Tensor& out) override {
+    return linear_.EmbedRows(cuda::AsCudaWeight(table), first_id,
+                             {tokens.ids, tokens_.Slots(tokens.set)}, out);
   }
 
   absl::Status AttentionInput(const Tensor& x, const Norm& norm,
@@ -176,6 +180,25 @@ class CudaBackend final : public Backend {
     return sampling_.Candidates(logits, first_id, requests, results);
   }
 
+  absl::Status ChooseTokens(const Tensor& logits,
+                            absl::Span<const CandidateRequest> requests,
+                            TokenSlot first) override {
+    const auto count = static_cast<int64_t>(requests.size());
+    CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceToken* const slots,
+                             tokens_.Slots(first, count));
+    if (count == 0) return absl::OkStatus();
+    CARAVAN_RETURN_IF_ERROR(sampling_.ChooseTokens(logits, requests, slots));
+    return tokens_.EnqueueRead(first, count);
+  }
+
+  absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) override {
+    return tokens_.Read(set, tokens);
+  }
+
+  bool HasToWaitForTokens(int set) const override {
+    return tokens_.HasToWait(set);
+  }
+
   absl::Status Masses(const Tensor& logits,
                       absl::Span<const MassRequest> requests,
                       absl::Span<uint64_t> masses) override {
@@ -207,6 +230,7 @@ class CudaBackend final : public Backend {
   cuda::LinearOperations linear_;
   cuda::AttentionOperations attention_;
   cuda::SamplingOperations sampling_;
+  cuda::TokenSets tokens_;
   cuda::StepGraphs graphs_;
 };
 

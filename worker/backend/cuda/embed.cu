@@ -58,7 +58,9 @@ __device__ float QuantizedElement(const WeightView& table, int64_t row,
 // Limits: 64 registers, 0 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads) EmbedKernel(EmbedArguments a) {
   const int64_t i = blockIdx.x;
-  const int64_t row = a.ids[i] - a.first_id;
+  int32_t id = a.ids[i];
+  if (id < 0 && a.slots != nullptr) id = a.slots[-1 - id].id;
+  const int64_t row = id - a.first_id;
   const bool held = row >= 0 && row < a.table.rows;
   float* out = a.out + i * a.table.cols;
   for (int64_t col = threadIdx.x; col < a.table.cols; col += kThreads) {

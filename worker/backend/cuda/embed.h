@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "worker/backend/cuda/choose_tokens.h"
 #include "worker/backend/cuda/weight_layout.h"
 
 namespace caravan::worker::cuda {
@@ -15,6 +16,8 @@ struct EmbedArguments {
   int64_t first_id = 0;
   const int32_t* ids = nullptr;
   int64_t num_ids = 0;
+  // An id below 0 stands for the one in slot -1 - id; null: there are none.
+  const DeviceToken* slots = nullptr;
   float* out = nullptr;  // (num_ids, table.cols)
 };
 

@@ -198,15 +198,16 @@ absl::Status LinearOperations::Multiply(const ProductRows& rows,
 
 absl::Status LinearOperations::EmbedRows(const CudaWeight& table,
                                          int64_t first_id,
-                                         absl::Span<const int32_t> ids,
+                                         const EmbedTokens& tokens,
                                          const Tensor& out) {
-  CheckFloats(out, static_cast<int64_t>(ids.size()), table.cols());
+  CheckFloats(out, static_cast<int64_t>(tokens.ids.size()), table.cols());
   CARAVAN_ASSIGN_OR_RETURN(const int32_t* const device_ids,
-                           ids_.UploadArray(ids));
+                           ids_.UploadArray(tokens.ids));
   return CudaStatus(Embed({.table = table.view(),
                            .first_id = first_id,
                            .ids = device_ids,
                            .num_ids = out.rows,
+                           .slots = tokens.slots,
                            .out = out.floats()},
                           context_.stream()),
                     "Embed");

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
+#include "worker/backend/cuda/choose_tokens.h"
 #include "worker/backend/cuda/cuda_weight.h"
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
@@ -40,6 +41,12 @@ const CudaWeight& AsCudaWeight(const Weight& weight);
 // A float32 tensor of that shape: the caller's contract.
 void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols);
 
+// Input tokens, some of which may lie in slots on the device (embed.h).
+struct EmbedTokens {
+  absl::Span<const int32_t> ids;
+  const DeviceToken* slots = nullptr;
+};
+
 // Enqueues on the context's stream. One thread.
 class LinearOperations final {
  public:
@@ -57,7 +64,7 @@ class LinearOperations final {
   absl::Status Reserve(const StepLimits& limits);
 
   absl::Status EmbedRows(const CudaWeight& table, int64_t first_id,
-                         absl::Span<const int32_t> ids, const Tensor& out);
+                         const EmbedTokens& tokens, const Tensor& out);
   absl::Status Linear(const Tensor& x, const CudaWeight& weight,
                       const Tensor* residual, const Tensor& out);
   absl::Status GatedMlp(const Tensor& x, const Norm& norm,

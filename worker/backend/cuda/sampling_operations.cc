@@ -21,18 +21,14 @@ namespace {
 constexpr int64_t kCandidateBytes = sizeof(DeviceCandidate);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Where the candidates of a request begin, and how many pieces give how many.
-struct Places {
-  std::vector<DeviceCandidateRequest> requests;
-  int64_t num_candidates = 0;
-};
-
 int64_t PerPiece(const CandidateRequest& request) {
   return std::clamp(request.num_top, 0, kPieceLogits);
 }
 
-Places Place(absl::Span<const CandidateRequest> requests, int64_t num_pieces) {
-  Places places;
+// Where the candidates of a request begin, and how many pieces give how many.
+CandidatePlaces Place(absl::Span<const CandidateRequest> requests,
+                      int64_t num_pieces) {
+  CandidatePlaces places;
   for (const CandidateRequest& request : requests) {
     places.requests.push_back({.row = request.row,
                                .seed = request.seed,
@@ -45,6 +41,18 @@ Places Place(absl::Span<const CandidateRequest> requests, int64_t num_pieces) {
     places.num_candidates += num_pieces * PerPiece(request);
   }
   return places;
+}
+
+int64_t NumPieces(const Tensor& logits) {
+  return CandidateArguments{.cols = logits.cols}.num_pieces();
+}
+
+void CheckRows(const Tensor& logits,
+               absl::Span<const CandidateRequest> requests) {
+  CheckFloats(logits, logits.rows, logits.cols);
+  for (const CandidateRequest& request : requests) {
+    CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
+  }
 }
 
 // What the kernel wrote for piece `piece` of a request.
@@ -114,12 +122,8 @@ absl::Status SamplingOperations::Candidates(
     absl::Span<const CandidateRequest> requests,
     absl::Span<ShardCandidates> results) {
   CARAVAN_CHECK(requests.size() == results.size());
-  CheckFloats(logits, logits.rows, logits.cols);
-  for (const CandidateRequest& request : requests) {
-    CARAVAN_CHECK(request.row >= 0 && request.row < logits.rows);
-  }
-  const int64_t num_pieces =
-      CandidateArguments{.cols = logits.cols}.num_pieces();
+  CheckRows(logits, requests);
+  const int64_t num_pieces = NumPieces(logits);
   for (size_t first = 0; first < requests.size();) {
     CARAVAN_ASSIGN_OR_RETURN(const size_t count,
                              SizeOfGroup(requests.subspan(first), num_pieces));
@@ -131,27 +135,34 @@ absl::Status SamplingOperations::Candidates(
   return absl::OkStatus();
 }
 
-absl::Status SamplingOperations::CandidatesOfGroup(
-    const Tensor& logits, int64_t first_id,
-    absl::Span<const CandidateRequest> requests,
-    absl::Span<ShardCandidates> results) {
+absl::StatusOr<CandidateArguments> SamplingOperations::EnqueueSearch(
+    const Tensor& logits, int64_t first_id, const CandidatePlaces& places) {
   CandidateArguments arguments = {
       .logits = logits.floats(),
       .cols = logits.cols,
       .first_id = first_id,
-      .num_requests = static_cast<int>(requests.size())};
-  const int64_t num_pieces = arguments.num_pieces();
-  const Places places = Place(requests, num_pieces);
-  const int64_t num_winners =
-      static_cast<int64_t>(requests.size()) * num_pieces;
-  const int64_t bytes = (num_winners + places.num_candidates) * kCandidateBytes;
+      .num_requests = static_cast<int>(places.requests.size())};
   CARAVAN_ASSIGN_OR_RETURN(
       arguments.requests,
       requests_.UploadArray(absl::MakeConstSpan(places.requests)));
   arguments.winners = results_.As<DeviceCandidate>();
-  arguments.top = arguments.winners + num_winners;
+  arguments.top = arguments.winners +
+                  arguments.num_requests * int64_t{arguments.num_pieces()};
   CARAVAN_RETURN_IF_ERROR(CudaStatus(
       FindCandidates(arguments, context_.stream()), "FindCandidates"));
+  return arguments;
+}
+
+absl::Status SamplingOperations::CandidatesOfGroup(
+    const Tensor& logits, int64_t first_id,
+    absl::Span<const CandidateRequest> requests,
+    absl::Span<ShardCandidates> results) {
+  const int64_t num_pieces = NumPieces(logits);
+  const CandidatePlaces places = Place(requests, num_pieces);
+  CARAVAN_RETURN_IF_ERROR(EnqueueSearch(logits, first_id, places).status());
+  const int64_t num_winners =
+      static_cast<int64_t>(requests.size()) * num_pieces;
+  const int64_t bytes = (num_winners + places.num_candidates) * kCandidateBytes;
   CARAVAN_RETURN_IF_ERROR(host_->CopyFrom(results_.data(), bytes));
   CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, host_->Free());
   const auto* winners = reinterpret_cast<const DeviceCandidate*>(read);
@@ -168,6 +179,34 @@ absl::Status SamplingOperations::CandidatesOfGroup(
       }
     }
     results[i] = MergeCandidates(pieces, requests[i]);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SamplingOperations::ChooseTokens(
+    const Tensor& logits, absl::Span<const CandidateRequest> requests,
+    DeviceToken* tokens) {
+  CheckRows(logits, requests);
+  const int64_t num_pieces = NumPieces(logits);
+  std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
+  for (CandidateRequest& request : for_largest) request.num_top = 1;
+  for (size_t first = 0; first < requests.size();) {
+    const auto left = absl::MakeConstSpan(for_largest).subspan(first);
+    CARAVAN_ASSIGN_OR_RETURN(const size_t count, SizeOfGroup(left, num_pieces));
+    CARAVAN_ASSIGN_OR_RETURN(
+        const CandidateArguments found,
+        EnqueueSearch(logits, /*first_id=*/0,
+                      Place(left.subspan(0, count), num_pieces)));
+    CARAVAN_RETURN_IF_ERROR(
+        CudaStatus(cuda::ChooseTokens({.requests = found.requests,
+                                       .num_requests = found.num_requests,
+                                       .num_pieces = found.num_pieces(),
+                                       .top = found.top,
+                                       .winners = found.winners,
+                                       .tokens = tokens + first},
+                                      context_.stream()),
+                   "ChooseTokens"));
+    first += count;
   }
   return absl::OkStatus();
 }

@@ -5,20 +5,30 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
+#include "worker/backend/cuda/choose_tokens.h"
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/shard_candidates.h"
 #include "worker/backend/cuda/staging.h"
 
 namespace caravan::worker::cuda {
 
-// Waits for the device: results are on the host. Requests are worked off in
-// groups, as many at a time as there is room for their results. One thread.
+// Requests of a group with the places of their results.
+struct CandidatePlaces {
+  std::vector<DeviceCandidateRequest> requests;
+  int64_t num_candidates = 0;
+};
+
+// Candidates and Masses wait for the device: results are on the host. Requests
+// are worked off in groups, as many at a time as there is room for their
+// results. One thread.
 class SamplingOperations final {
  public:
   // Requests of a group.
@@ -39,12 +49,19 @@ class SamplingOperations final {
   absl::Status Masses(const Tensor& logits,
                       absl::Span<const MassRequest> requests,
                       absl::Span<uint64_t> masses);
+  // Enqueues what fills `tokens`, on the device, one for each request.
+  absl::Status ChooseTokens(const Tensor& logits,
+                            absl::Span<const CandidateRequest> requests,
+                            DeviceToken* tokens);
 
  private:
   // How many of the first requests have room for their results together.
   // kResourceExhausted: not even the first.
   absl::StatusOr<size_t> SizeOfGroup(
       absl::Span<const CandidateRequest> requests, int64_t num_pieces) const;
+  // Enqueues what finds the candidates of a group.
+  absl::StatusOr<CandidateArguments> EnqueueSearch(
+      const Tensor& logits, int64_t first_id, const CandidatePlaces& places);
   absl::Status CandidatesOfGroup(const Tensor& logits, int64_t first_id,
                                  absl::Span<const CandidateRequest> requests,
                                  absl::Span<ShardCandidates> results);

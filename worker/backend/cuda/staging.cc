@@ -29,11 +29,28 @@ absl::StatusOr<std::byte*> StagingBuffer::Free() {
   return memory_.data();
 }
 
+bool StagingBuffer::HasToWait() const {
+  if (cudaEventQuery(copied_) != cudaErrorNotReady) return false;
+  cudaGetLastError();  // "not ready" is none
+  return true;
+}
+
 absl::Status StagingBuffer::CopyTo(void* device, int64_t bytes) {
   CARAVAN_CHECK(bytes <= memory_.bytes());
   CARAVAN_RETURN_IF_ERROR(
       CudaStatus(cudaMemcpyAsync(device, memory_.data(), bytes,
                                  cudaMemcpyHostToDevice, context_.stream()),
+                 "cudaMemcpyAsync"));
+  return CudaStatus(cudaEventRecord(copied_, context_.stream()),
+                    "cudaEventRecord");
+}
+
+absl::Status StagingBuffer::EnqueueCopyFrom(const void* device, int64_t at,
+                                            int64_t bytes) {
+  CARAVAN_CHECK(at >= 0 && at + bytes <= memory_.bytes());
+  CARAVAN_RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpyAsync(memory_.data() + at, device, bytes,
+                                 cudaMemcpyDeviceToHost, context_.stream()),
                  "cudaMemcpyAsync"));
   return CudaStatus(cudaEventRecord(copied_, context_.stream()),
                     "cudaEventRecord");

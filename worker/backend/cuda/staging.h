@@ -17,8 +17,8 @@
 
 namespace caravan::worker::cuda {
 
-// Page-locked memory that is filled by the host and read by copies in the
-// stream: Free waits until the last of them is done. The context outlives it.
+// Page-locked memory of copies in the stream, from it or to it: Free waits
+// until the last of them is done. The context outlives it.
 class StagingBuffer final {
  public:
   static absl::StatusOr<std::unique_ptr<StagingBuffer>> Create(
@@ -28,10 +28,14 @@ class StagingBuffer final {
   StagingBuffer& operator=(const StagingBuffer&) = delete;
 
   int64_t bytes() const { return memory_.bytes(); }
-  // The memory, once no copy reads it any more.
+  // The memory, once no copy reads or writes it any more.
   absl::StatusOr<std::byte*> Free();
+  // Whether Free would wait. An error is for that to tell.
+  bool HasToWait() const;
   // Enqueues a copy of its first bytes to the device.
   absl::Status CopyTo(void* device, int64_t bytes);
+  // Enqueues a copy from the device to its bytes from `at` on.
+  absl::Status EnqueueCopyFrom(const void* device, int64_t at, int64_t bytes);
   // Copies from the device to its beginning and waits for that.
   absl::Status CopyFrom(const void* device, int64_t bytes);
 

@@ -46,6 +46,23 @@ TEST_F(StagingTest, BringsBytesThereAndBack) {
   }
 }
 
+TEST_F(StagingTest, CopiesFromTheDeviceRunBesideTheHost) {
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto staging,
+                               StagingBuffer::Create(*context_, 12));
+  EXPECT_FALSE(staging->HasToWait());
+  DeviceTable table(*context_);
+  CARAVAN_ASSERT_OK(table.Reserve(8));
+  const std::vector<int> values = {3, 4};
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const int* const device,
+                               table.UploadArray(absl::MakeConstSpan(values)));
+  CARAVAN_ASSERT_OK(staging->EnqueueCopyFrom(device, 4, 8));
+  CARAVAN_ASSERT_OK(staging->EnqueueCopyFrom(device + 1, 0, 4));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const std::byte* const read, staging->Free());
+  EXPECT_FALSE(staging->HasToWait());
+  const int expected[3] = {4, 3, 4};
+  EXPECT_EQ(std::memcmp(read, expected, sizeof(expected)), 0);
+}
+
 TEST_F(StagingTest, MemoryIsOfItsSizeOrRefused) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const DeviceMemory memory,
                                DeviceMemory::Create(100));

@@ -1,0 +1,63 @@
+#include "worker/backend/cuda/token_sets.h"
+
+#include <cstddef>
+
+#include "base/status_macros.h"
+#include "worker/backend/token_slots.h"
+
+namespace caravan::worker::cuda {
+namespace {
+
+constexpr int64_t kTokenBytes = sizeof(DeviceToken);
+
+}  // namespace
+
+absl::Status TokenSets::Reserve(int64_t per_set) {
+  if (per_set <= per_set_) return absl::OkStatus();
+  CARAVAN_RETURN_IF_ERROR(context_.Wait());
+  per_set_ = 0;  // until it has worked
+  slots_ = DeviceMemory();
+  CARAVAN_ASSIGN_OR_RETURN(
+      slots_, DeviceMemory::Create(kTokenSets * per_set * kTokenBytes));
+  for (std::unique_ptr<StagingBuffer>& host : host_) {
+    CARAVAN_ASSIGN_OR_RETURN(
+        host, StagingBuffer::Create(context_, per_set * kTokenBytes));
+  }
+  per_set_ = per_set;
+  return absl::OkStatus();
+}
+
+DeviceToken* TokenSets::Slots(int set) const {
+  return per_set_ == 0 ? nullptr : slots_.As<DeviceToken>() + set * per_set_;
+}
+
+absl::StatusOr<DeviceToken*> TokenSets::Slots(TokenSlot first,
+                                              int64_t count) const {
+  CARAVAN_RETURN_IF_ERROR(CheckSlots(first, count, per_set_));
+  return Slots(first.set) + first.index;
+}
+
+absl::Status TokenSets::EnqueueRead(TokenSlot first, int64_t count) {
+  CARAVAN_ASSIGN_OR_RETURN(const DeviceToken* const from, Slots(first, count));
+  return host_[first.set]->EnqueueCopyFrom(from, first.index * kTokenBytes,
+                                           count * kTokenBytes);
+}
+
+absl::Status TokenSets::Read(int set, absl::Span<ChosenToken> tokens) {
+  CARAVAN_RETURN_IF_ERROR(
+      CheckSlots({.set = set}, static_cast<int64_t>(tokens.size()), per_set_));
+  if (tokens.empty()) return absl::OkStatus();
+  CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, host_[set]->Free());
+  const auto* from = reinterpret_cast<const DeviceToken*>(read);
+  for (ChosenToken& token : tokens) {
+    token = {from->id, from->largest};
+    ++from;
+  }
+  return absl::OkStatus();
+}
+
+bool TokenSets::HasToWait(int set) const {
+  return per_set_ > 0 && host_[set]->HasToWait();
+}
+
+}  // namespace caravan::worker::cuda

@@ -1,0 +1,51 @@
+// Slots for the tokens that steps choose, on the device, and their way to the
+// host: backend.h.
+#ifndef CARAVAN_WORKER_BACKEND_CUDA_TOKEN_SETS_H_
+#define CARAVAN_WORKER_BACKEND_CUDA_TOKEN_SETS_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "worker/backend/backend.h"
+#include "worker/backend/cuda/choose_tokens.h"
+#include "worker/backend/cuda/device_context.h"
+#include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/staging.h"
+
+namespace caravan::worker::cuda {
+
+// One thread.
+class TokenSets final {
+ public:
+  explicit TokenSets(DeviceContext& context) : context_(context) {}
+
+  // Room for so many tokens in each set. What they held is lost where there was
+  // less, and then it waits for the device.
+  absl::Status Reserve(int64_t per_set);
+
+  // The set's first slot on the device; null: there is no room.
+  DeviceToken* Slots(int set) const;
+  // kResourceExhausted: more than was reserved.
+  absl::StatusOr<DeviceToken*> Slots(TokenSlot first, int64_t count) const;
+
+  // Enqueues what brings such slots to the host, behind what fills them.
+  absl::Status EnqueueRead(TokenSlot first, int64_t count);
+  // Waits for the last EnqueueRead of the set.
+  absl::Status Read(int set, absl::Span<ChosenToken> tokens);
+  // Whether Read would wait. An error is for that to tell.
+  bool HasToWait(int set) const;
+
+ private:
+  DeviceContext& context_;
+  int64_t per_set_ = 0;
+  DeviceMemory slots_;  // (sets, per_set)
+  std::array<std::unique_ptr<StagingBuffer>, kTokenSets> host_;
+};
+
+}  // namespace caravan::worker::cuda
+
+#endif  // CARAVAN_WORKER_BACKEND_CUDA_TOKEN_SETS_H_

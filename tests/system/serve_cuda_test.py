@@ -31,6 +31,14 @@ def serve(binary, folder, *more):
         "--kv-cache-memory", "64MiB", "--deterministic", *more])
 
 
+def token_ids(caravan, prompt, **more):
+    code, body = caravan.post("/v1/completions", {
+        "model": caravan.model(), "prompt": prompt, "max_tokens": TOKENS,
+        "ignore_eos": True, "return_token_ids": True, **more})
+    check(code == 200, f"completion answered {code}: {body}")
+    return body["choices"][0]["token_ids"]
+
+
 def answer(caravan, prompt):
     """Ids, their log-probabilities and by how much each was the likeliest."""
     code, body = caravan.post("/v1/completions", {
@@ -122,6 +130,23 @@ def decode_steps_are_replayed_as_graphs(binary, folder):
     check(seen[0] == seen[1], f"other bits with graphs: {seen}")
 
 
+def a_gpu_alone_begins_steps_while_one_runs(binary, folder):
+    """Where it chooses the tokens itself; with log-probabilities the host does."""
+    with serve(binary, folder, "--device", "cuda", "--verbose") as caravan:
+        caravan.wait_ready()
+        for more in ({"temperature": 0}, {"temperature": 0.9, "seed": 5}):
+            by_host = [token_ids(caravan, prompt, logprobs=1, **more)
+                       for prompt in PROMPTS]
+            by_gpu = [token_ids(caravan, prompt, **more) for prompt in PROMPTS]
+            check(by_gpu == by_host, f"{more}: {by_gpu}, not {by_host}")
+            check(side_by_side(lambda prompt: token_ids(caravan, prompt, **more))
+                  == by_host, f"{more}: other tokens beside other requests")
+        caravan.stop()
+        said = "\n".join(caravan.output.all_lines())
+    ahead = re.search(r"steps=(\d+) begun while one ran=(\d+)", said)
+    check(ahead and int(ahead.group(2)) > 0, f"none was begun ahead: {ahead}")
+
+
 def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):
     check_mixed(binary, folder, [
         (1, "cuda,cpu"), (1, "cpu,cuda"), (2, "cuda,cpu"),
@@ -177,10 +202,15 @@ def the_real_model_in_four_bits_goes_on_as_on_the_cpu(binary, folder):
 
 
 def together(caravan):
+    return side_by_side(lambda prompt: answer(caravan, prompt))
+
+
+def side_by_side(complete):
+    """What `complete` gives for each prompt, all at once."""
     got = [None] * len(PROMPTS)
 
     def run(index):
-        got[index] = answer(caravan, PROMPTS[index])
+        got[index] = complete(PROMPTS[index])
 
     threads = [threading.Thread(target=run, args=(i,))
                for i in range(len(PROMPTS))]
@@ -212,7 +242,8 @@ if __name__ == "__main__":
     sys.exit(run_tests(
         [every_layout_gives_the_cpus_tokens,
          activations_in_bfloat16_are_rounded_and_no_more,
-         decode_steps_are_replayed_as_graphs, survives_faults,
+         decode_steps_are_replayed_as_graphs,
+         a_gpu_alone_begins_steps_while_one_runs, survives_faults,
          a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens,
          a_mixed_pipeline_survives_faults,
          the_real_model_in_four_bits_goes_on_as_on_the_cpu],

@@ -15,7 +15,7 @@
 #include "caravan/v1/engine.pb.h"
 #include "worker/engine/control_client.h"
 #include "worker/engine/executor_factory.h"
-#include "worker/engine/step_executor.h"
+#include "worker/engine/step_loop.h"
 
 namespace caravan::worker {
 namespace {
@@ -23,7 +23,7 @@ namespace {
 constexpr absl::Duration kPlanDeadline = absl::Seconds(30);
 constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
 
-class Engine {
+class Engine final : private StepHost {
  public:
   Engine(const EngineEnvironment& environment, Platform& platform)
       : environment_(environment),
@@ -63,28 +63,35 @@ class Engine {
     client_.Send(std::move(ready));
 
     const int last_stage_rank = (plan.pp() - 1) * plan.tp();
-    return RunSteps(*running.executor,
-                    /*reports_results=*/environment_.rank == last_stage_rank);
+    reports_results_ = environment_.rank == last_stage_rank;
+    StepLoop loop(*running.executor, *this);
+    const absl::Status status = loop.Run();
+    LogInfo(absl::StrCat("steps=", loop.num_begun(),
+                         " begun while one ran=", loop.num_ahead()));
+    return status;
   }
 
-  absl::Status RunSteps(StepExecutor& executor, bool reports_results) {
-    while (true) {
-      SetPhase(EnginePhase::kIdle);
-      CARAVAN_ASSIGN_OR_RETURN(v1::EngineCommand command,
-                               Next(absl::InfiniteFuture()));
-      if (!command.has_step()) {
-        return absl::InternalError("the coordinator sent a second plan");
-      }
-      step_ = command.step().number();
-      if (progress_ != nullptr) progress_->SetStep(step_);
-      SetPhase(EnginePhase::kCompute);
-      CARAVAN_ASSIGN_OR_RETURN(v1::StepResult result,
-                               executor.Execute(command.step()));
-      if (!reports_results) continue;
-      v1::EngineReport report = NewReport();
-      *report.mutable_step_result() = std::move(result);
-      client_.Send(std::move(report));
+  absl::StatusOr<v1::Step> NextStep(absl::Time deadline) override {
+    CARAVAN_ASSIGN_OR_RETURN(v1::EngineCommand command, Next(deadline));
+    if (!command.has_step()) {
+      return absl::InternalError("the coordinator sent a second plan");
     }
+    return std::move(*command.mutable_step());
+  }
+
+  void OnIdle() override { SetPhase(EnginePhase::kIdle); }
+
+  void OnStep(uint64_t number) override {
+    step_ = number;
+    if (progress_ != nullptr) progress_->SetStep(step_);
+    SetPhase(EnginePhase::kCompute);
+  }
+
+  void OnResult(v1::StepResult result) override {
+    if (!reports_results_) return;
+    v1::EngineReport report = NewReport();
+    *report.mutable_step_result() = std::move(result);
+    client_.Send(std::move(report));
   }
 
   // The next command of this epoch; kCancelled when it is to stop.
@@ -171,6 +178,7 @@ class Engine {
   ControlClient client_;
   std::unique_ptr<ProgressWriter> progress_;
   absl::Time next_load_report_ = absl::InfinitePast();
+  bool reports_results_ = false;
   uint64_t step_ = 0;
   EnginePhase phase_ = EnginePhase::kStarting;
 };

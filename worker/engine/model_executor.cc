@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/engine/decoder_setup.h"
 
@@ -88,42 +89,103 @@ absl::StatusOr<std::unique_ptr<Communicator>> ModelExecutor::CreateGroup(
   return options_.world->CreateGroup(group);
 }
 
-absl::StatusOr<v1::StepResult> ModelExecutor::Execute(const v1::Step& step) {
+absl::Status ModelExecutor::Begin(const v1::Step& step) {
   if (step.number() != last_step_ + 1) {
     return absl::InternalError(absl::StrCat(
         "step out of order: step=", step.number(), " last=", last_step_));
   }
+  CARAVAN_CHECK(MayBegin());
   last_step_ = step.number();
 
-  v1::StepResult result;
-  result.set_epoch(step.epoch());
-  result.set_number(step.number());
+  BegunStep begun;
+  begun.result.set_epoch(step.epoch());
+  begun.result.set_number(step.number());
   CARAVAN_RETURN_IF_ERROR(sequences_.Begin(step));
   CARAVAN_ASSIGN_OR_RETURN(
-      StepBatch batch,
+      begun.batch,
       MakeStepBatch(step, sequences_, options_.plan->max_rows_per_step()));
-  if (batch.batch.num_rows == 0) return result;
-
-  CARAVAN_RETURN_IF_ERROR(FillHidden(step, batch));
-  CARAVAN_RETURN_IF_ERROR(decoder_->RunLayers(batch.batch));
-  if (is_last_stage()) {
-    SetPhase(EnginePhase::kSample);
-    CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                             sampler_->Run(step, batch, &result));
-    if (ids.empty()) return result;
-    if (!is_first_stage()) {
-      CARAVAN_RETURN_IF_ERROR(pipeline_group_->Send(AsBytes(ids), 0));
-      return result;
-    }
-    for (size_t i = 0; i < ids.size(); ++i) {
-      batch.sequences[batch.sampled[i].entry]->last_id = ids[i];
-    }
-    return result;
+  if (begun.batch.batch.num_rows > 0) {
+    CARAVAN_RETURN_IF_ERROR(RunLayers(step, &begun));
   }
-  SetPhase(EnginePhase::kSend);
-  CARAVAN_RETURN_IF_ERROR(pipeline_group_->SendTensor(
-      decoder_->Hidden(batch.batch.num_rows), stage_ + 1));
-  return result;
+  begun_.push_back(std::move(begun));
+  return absl::OkStatus();
+}
+
+bool ModelExecutor::MayBegin() const {
+  return begun_.empty() || (begun_.size() < kTokenSets && begun_.back().chosen);
+}
+
+bool ModelExecutor::CanBeginAhead() const {
+  return !begun_.empty() && MayBegin() &&
+         options_.backend->HasToWaitForTokens(
+             TokenSetOf(begun_.front().result.number()));
+}
+
+absl::Status ModelExecutor::RunLayers(const v1::Step& step, BegunStep* begun) {
+  const Batch& batch = begun->batch.batch;
+  CARAVAN_RETURN_IF_ERROR(FillHidden(step, begun->batch));
+  CARAVAN_RETURN_IF_ERROR(decoder_->RunLayers(batch));
+  if (!is_last_stage()) {
+    SetPhase(EnginePhase::kSend);
+    return pipeline_group_->SendTensor(decoder_->Hidden(batch.num_rows),
+                                       stage_ + 1);
+  }
+  // Of several stages the first takes ids off a link, of several ranks each
+  // knows but its own candidates.
+  if (num_stages_ == 1 && sampler_->CanChoose(begun->batch)) {
+    return ChooseOnDevice(begun);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelExecutor::ChooseOnDevice(BegunStep* begun) {
+  const uint64_t number = begun->result.number();
+  CARAVAN_RETURN_IF_ERROR(
+      sampler_->Choose(begun->batch, TokenSetOf(number), &begun->result));
+  begun->chosen = true;
+  int32_t slot = 0;
+  for (const SampledRow& row : begun->batch.sampled) {
+    EngineSequence* const sequence = begun->batch.sequences[row.entry];
+    sequence->chosen_in_step = number;
+    sequence->slot = slot++;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::StepResult> ModelExecutor::Finish() {
+  CARAVAN_CHECK(!begun_.empty());
+  BegunStep begun = std::move(begun_.front());
+  begun_.pop_front();
+  if (begun.chosen) {
+    CARAVAN_RETURN_IF_ERROR(ReadChosen(&begun));
+  } else if (is_last_stage()) {
+    CARAVAN_RETURN_IF_ERROR(SampleOnHost(&begun));
+  }
+  return std::move(begun.result);
+}
+
+absl::Status ModelExecutor::ReadChosen(BegunStep* begun) {
+  SetPhase(EnginePhase::kSample);
+  const uint64_t number = begun->result.number();
+  CARAVAN_RETURN_IF_ERROR(
+      sampler_->ReadChosen(TokenSetOf(number), &begun->result));
+  for (const v1::SequenceResult& chosen : begun->result.sequences()) {
+    sequences_.Learn(chosen.sequence(), number, chosen.id());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelExecutor::SampleOnHost(BegunStep* begun) {
+  SetPhase(EnginePhase::kSample);
+  const StepBatch& batch = begun->batch;
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                           sampler_->Run(batch, &begun->result));
+  if (ids.empty()) return absl::OkStatus();
+  if (!is_first_stage()) return pipeline_group_->Send(AsBytes(ids), 0);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    batch.sequences[batch.sampled[i].entry]->last_id = ids[i];
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ModelExecutor::FillHidden(const v1::Step& step,
@@ -131,7 +193,7 @@ absl::Status ModelExecutor::FillHidden(const v1::Step& step,
   if (is_first_stage()) {
     CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, InputIds(step, batch));
     if (!is_last_stage()) ExpectSampledIds(step, batch);
-    return decoder_->Embed({.ids = ids});
+    return decoder_->Embed({.ids = ids, .set = TokenSetOf(step.number() - 1)});
   }
   SetPhase(EnginePhase::kReceive);
   return pipeline_group_->RecvTensor(decoder_->Hidden(batch.batch.num_rows),
@@ -141,7 +203,6 @@ absl::Status ModelExecutor::FillHidden(const v1::Step& step,
 absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(
     const v1::Step& step, const StepBatch& batch) {
   std::vector<int32_t> ids;
-  const int64_t vocabulary = options_.source->spec().vocab_size;
   // Ids that no step needs (sequences of one token) are taken off the link too:
   // so far back they have long been sent, as no more steps are in flight.
   while (unreceived_.size() > 2 * static_cast<size_t>(num_stages_) + 2) {
@@ -149,20 +210,33 @@ absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(
   }
   for (int i = 0; i < step.entries_size(); ++i) {
     const v1::StepEntry& entry = step.entries(i);
-    ids.insert(ids.end(), entry.ids().begin(), entry.ids().end());
+    for (const int32_t id : entry.ids()) {
+      CARAVAN_RETURN_IF_ERROR(CheckId(step, id));
+      ids.push_back(id);
+    }
     if (!entry.ids().empty()) continue;
-    while (batch.sequences[i]->num_unreceived > 0) {
+    const EngineSequence& sequence = *batch.sequences[i];
+    while (sequence.num_unreceived > 0) {
       CARAVAN_RETURN_IF_ERROR(ReceiveOldestIds());
     }
-    ids.push_back(batch.sequences[i]->last_id);
-  }
-  for (int32_t id : ids) {
-    if (id < 0 || id >= vocabulary) {
-      return absl::InternalError(absl::StrCat(
-          "token id out of range: step=", step.number(), " id=", id));
+    if (sequence.chosen_in_step != 0) {
+      // By the step before, for no other is unfinished.
+      CARAVAN_CHECK(sequence.chosen_in_step == step.number() - 1);
+      ids.push_back(-1 - sequence.slot);
+      continue;
     }
+    CARAVAN_RETURN_IF_ERROR(CheckId(step, sequence.last_id));
+    ids.push_back(sequence.last_id);
   }
   return ids;
+}
+
+absl::Status ModelExecutor::CheckId(const v1::Step& step, int32_t id) const {
+  if (id >= 0 && id < options_.source->spec().vocab_size) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError(
+      absl::StrCat("token id out of range: step=", step.number(), " id=", id));
 }
 
 void ModelExecutor::ExpectSampledIds(const v1::Step& step,

@@ -40,13 +40,23 @@ struct ModelExecutorOptions {
 // that the decode loop closes without the coordinator. Stage 0 takes ids off
 // that link only when a step needs them, so it runs ahead of the stages after
 // it.
+//
+// One rank that is a whole replica closes the loop on its device: where that
+// can choose all tokens of a step, the next step may be begun before they are
+// known, and takes them there (docs/decisions/0016).
 class ModelExecutor final : public StepExecutor {
  public:
   // Makes the groups (all ranks must do so), loads the shard, allocates all.
   static absl::StatusOr<std::unique_ptr<ModelExecutor>> Create(
       const ModelExecutorOptions& options);
 
-  absl::StatusOr<v1::StepResult> Execute(const v1::Step& step) override;
+  absl::Status Begin(const v1::Step& step) override;
+  absl::StatusOr<v1::StepResult> Finish() override;
+  bool CanBeginAhead() const override;
+
+  // Whether Begin may be called: all steps are finished, or of the one that is
+  // not the device chooses the tokens.
+  bool MayBegin() const;
 
   // Null but on the last stage.
   StepSampler* sampler() { return sampler_.get(); }
@@ -59,10 +69,25 @@ class ModelExecutor final : public StepExecutor {
   bool is_first_stage() const { return stage_ == 0; }
   bool is_last_stage() const { return stage_ == num_stages_ - 1; }
 
+  struct BegunStep {
+    StepBatch batch;  // whose pointers hold if the host chooses its tokens
+    v1::StepResult result;
+    bool chosen = false;  // on the device
+  };
+  static int TokenSetOf(uint64_t step) {
+    return static_cast<int>(step % kTokenSets);
+  }
+  absl::Status RunLayers(const v1::Step& step, BegunStep* begun);
+  absl::Status ChooseOnDevice(BegunStep* begun);
+  absl::Status ReadChosen(BegunStep* begun);
+  absl::Status SampleOnHost(BegunStep* begun);
+
   absl::Status FillHidden(const v1::Step& step, const StepBatch& batch);
-  // The input ids of all rows; takes sampled ids off the link as needed.
+  // The input ids of all rows, or slots of ids that the step before chooses;
+  // takes sampled ids off the link as needed.
   absl::StatusOr<std::vector<int32_t>> InputIds(const v1::Step& step,
                                                 const StepBatch& batch);
+  absl::Status CheckId(const v1::Step& step, int32_t id) const;
   absl::Status ReceiveOldestIds();
   void ExpectSampledIds(const v1::Step& step, const StepBatch& batch);
   void SetPhase(EnginePhase phase);
@@ -77,6 +102,8 @@ class ModelExecutor final : public StepExecutor {
   std::unique_ptr<StepSampler> sampler_;  // last stage
   SequenceTable sequences_;
   uint64_t last_step_ = 0;
+  // In order; at most kTokenSets.
+  std::deque<BegunStep> begun_;
   // Stage 0 of several: sequences of each step whose ids are still on the link.
   std::deque<std::vector<uint64_t>> unreceived_;
 };

@@ -42,6 +42,16 @@ int FirstCandidates(const v1::SamplingParameters& sampling) {
   return sampling.top_k() > 0 ? sampling.top_k() : kFirstCandidates;
 }
 
+// All of it but num_top.
+CandidateRequest ToCandidate(const SampleRequest& request) {
+  const v1::SamplingParameters& sampling = *request.sampling;
+  return {.row = request.row,
+          .temperature = sampling.temperature(),
+          .seed = sampling.seed(),
+          .position = request.position,
+          .noise = sampling.temperature() > 0 && !HasFilter(sampling)};
+}
+
 absl::Status NotFinite(int64_t row, float value) {
   return absl::InternalError(
       absl::StrCat("logits are not finite: row=", row, " largest=", value));
@@ -60,16 +70,11 @@ absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
     std::vector<CandidateRequest> candidates;
     for (size_t index : open) {
       const SampleRequest& request = requests[index];
-      const v1::SamplingParameters& sampling = *request.sampling;
       rows.push_back(request);
-      candidates.push_back(
-          {.row = request.row,
-           .temperature = sampling.temperature(),
-           .seed = sampling.seed(),
-           .position = request.position,
-           .num_top = static_cast<int>(std::min<int64_t>(
-               FirstCandidates(sampling) * growth, options_.vocabulary_size)),
-           .noise = sampling.temperature() > 0 && !HasFilter(sampling)});
+      candidates.push_back(ToCandidate(request));
+      candidates.back().num_top = static_cast<int>(
+          std::min<int64_t>(FirstCandidates(*request.sampling) * growth,
+                            options_.vocabulary_size));
     }
     CARAVAN_ASSIGN_OR_RETURN(std::vector<Merged> merged,
                              Gather(logits, candidates));
@@ -96,6 +101,35 @@ absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
       }
     }
     open = std::move(undecided);
+  }
+  return ids;
+}
+
+bool Sampler::CanChoose(const v1::SamplingParameters& sampling) const {
+  return options_.group->size() == 1 && !HasFilter(sampling);
+}
+
+absl::Status Sampler::Choose(const Tensor& logits,
+                             absl::Span<const SampleRequest> requests,
+                             TokenSlot first) {
+  std::vector<CandidateRequest> candidates;
+  for (const SampleRequest& request : requests) {
+    candidates.push_back(ToCandidate(request));
+  }
+  return options_.backend->ChooseTokens(logits, candidates, first);
+}
+
+absl::StatusOr<std::vector<int32_t>> Sampler::ReadChosen(int set,
+                                                         int64_t count) {
+  std::vector<ChosenToken> tokens(count);
+  CARAVAN_RETURN_IF_ERROR(
+      options_.backend->ReadTokens(set, absl::MakeSpan(tokens)));
+  std::vector<int32_t> ids;
+  for (const ChosenToken& token : tokens) {
+    if (!std::isfinite(token.largest)) {
+      return NotFinite(static_cast<int64_t>(ids.size()), token.largest);
+    }
+    ids.push_back(token.id);
   }
   return ids;
 }

@@ -33,6 +33,9 @@ struct LogprobRequest {
 // logits, with the same result as if one rank held the whole vocabulary. One
 // thread.
 //
+// Where one rank holds the whole vocabulary and nothing is filtered, the device
+// can choose without the host: Choose enqueues that, ReadChosen waits for it.
+//
 // kInternal: a row whose largest logit is not finite.
 class Sampler final {
  public:
@@ -46,6 +49,16 @@ class Sampler final {
 
   absl::StatusOr<std::vector<int32_t>> Sample(
       const Tensor& logits, absl::Span<const SampleRequest> requests);
+
+  // Whether Choose takes such a row: what Sample would give is then one
+  // candidate of this rank.
+  bool CanChoose(const v1::SamplingParameters& sampling) const;
+  // Enqueues: the ids that Sample would return go to slots from `first` on.
+  absl::Status Choose(const Tensor& logits,
+                      absl::Span<const SampleRequest> requests,
+                      TokenSlot first);
+  // The first ids of a set, once they are chosen. An error's row is the slot.
+  absl::StatusOr<std::vector<int32_t>> ReadChosen(int set, int64_t count);
 
   absl::StatusOr<std::vector<v1::TokenLogprobs>> Logprobs(
       const Tensor& logits, absl::Span<const LogprobRequest> requests);

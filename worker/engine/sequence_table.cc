@@ -23,6 +23,7 @@ absl::Status SequenceTable::Begin(const v1::Step& step) {
           absl::StrCat("step adds a known sequence: step=", step.number(),
                        " sequence=", added.sequence()));
     }
+    place->second.number = added.sequence();
     place->second.sampling = added.sampling();
   }
   return absl::OkStatus();
@@ -52,6 +53,13 @@ absl::StatusOr<EngineSequence*> SequenceTable::Extend(
         sequence->length, " room=", room, " positions=", max_positions_));
   }
   return sequence;
+}
+
+void SequenceTable::Learn(uint64_t sequence, uint64_t step, int32_t id) {
+  EngineSequence* const known = Find(sequence);
+  if (known == nullptr || known->chosen_in_step != step) return;
+  known->last_id = id;
+  known->chosen_in_step = 0;
 }
 
 EngineSequence* SequenceTable::Find(uint64_t sequence) {

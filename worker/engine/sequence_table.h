@@ -14,10 +14,15 @@
 namespace caravan::worker {
 
 struct EngineSequence {
+  uint64_t number = 0;  // as steps name it
   v1::SamplingParameters sampling;
   int64_t length = 0;  // tokens in the cache
   std::vector<int32_t> blocks;
   int32_t last_id = -1;
+  // The step whose tokens hold what was sampled last, in this slot, while the
+  // host does not know it; 0: last_id is known.
+  uint64_t chosen_in_step = 0;
+  int32_t slot = 0;
   // Ids that the last stage has sampled or will sample for it and that this
   // stage has not received.
   int num_unreceived = 0;
@@ -35,6 +40,10 @@ class SequenceTable final {
   // Appends the entry's blocks and tokens; returns the sequence, whose length
   // counts them from now on.
   absl::StatusOr<EngineSequence*> Extend(const v1::StepEntry& entry);
+
+  // `id` is what the device has chosen for the sequence in `step`. Nothing
+  // happens where it is dropped, or a later step chooses, by now.
+  void Learn(uint64_t sequence, uint64_t step, int32_t id);
 
   // Null: dropped in the meantime.
   EngineSequence* Find(uint64_t sequence);

@@ -1,5 +1,7 @@
 #include "worker/engine/simulated_executor.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/simulated_token.h"
@@ -24,8 +26,16 @@ SimulatedExecutor::SimulatedExecutor(const v1::EnginePlan& plan)
       max_rows_(plan.max_rows_per_step()),
       sequences_(plan.num_blocks(), plan.max_model_len()) {}
 
-absl::StatusOr<v1::StepResult> SimulatedExecutor::Execute(
-    const v1::Step& step) {
+absl::Status SimulatedExecutor::Begin(const v1::Step& step) {
+  CARAVAN_ASSIGN_OR_RETURN(result_, Run(step));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::StepResult> SimulatedExecutor::Finish() {
+  return std::move(result_);
+}
+
+absl::StatusOr<v1::StepResult> SimulatedExecutor::Run(const v1::Step& step) {
   if (step.number() != last_step_ + 1) {
     return absl::InternalError(absl::StrCat(
         "step out of order: step=", step.number(), " last=", last_step_));

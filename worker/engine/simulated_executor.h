@@ -20,15 +20,19 @@ class SimulatedExecutor final : public StepExecutor {
   static absl::StatusOr<std::unique_ptr<SimulatedExecutor>> Create(
       const v1::EnginePlan& plan);
 
-  absl::StatusOr<v1::StepResult> Execute(const v1::Step& step) override;
+  // All of a step happens as it is begun.
+  absl::Status Begin(const v1::Step& step) override;
+  absl::StatusOr<v1::StepResult> Finish() override;
 
  private:
   explicit SimulatedExecutor(const v1::EnginePlan& plan);
+  absl::StatusOr<v1::StepResult> Run(const v1::Step& step);
 
   const v1::SimulatedTiming timing_;
   const int64_t max_rows_;
   SequenceTable sequences_;
   uint64_t last_step_ = 0;
+  v1::StepResult result_;  // of the step that is begun
 };
 
 }  // namespace caravan::worker

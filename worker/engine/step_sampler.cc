@@ -8,8 +8,7 @@ namespace caravan::worker {
 namespace {
 
 // Adds a result for each entry that asked for something, in order of entries.
-std::vector<v1::SequenceResult*> AddResults(const v1::Step& step,
-                                            const StepBatch& batch,
+std::vector<v1::SequenceResult*> AddResults(const StepBatch& batch,
                                             v1::StepResult* result) {
   std::vector<bool> wanted(batch.sequences.size(), false);
   for (const SampledRow& row : batch.sampled) wanted[row.entry] = true;
@@ -18,17 +17,16 @@ std::vector<v1::SequenceResult*> AddResults(const v1::Step& step,
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (!wanted[i]) continue;
     results[i] = result->add_sequences();
-    results[i]->set_sequence(step.entries(static_cast<int>(i)).sequence());
+    results[i]->set_sequence(batch.sequences[i]->number);
   }
   return results;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<int32_t>> StepSampler::Run(const v1::Step& step,
-                                                      const StepBatch& batch,
+absl::StatusOr<std::vector<int32_t>> StepSampler::Run(const StepBatch& batch,
                                                       v1::StepResult* result) {
-  const Results results = AddResults(step, batch, result);
+  const Results results = AddResults(batch, result);
   const size_t piece = static_cast<size_t>(decoder_.max_logit_rows());
   std::vector<int32_t> ids;
   const absl::Span<const SampledRow> sampled(batch.sampled);
@@ -44,6 +42,40 @@ absl::StatusOr<std::vector<int32_t>> StepSampler::Run(const v1::Step& step,
   return ids;
 }
 
+bool StepSampler::CanChoose(const StepBatch& batch) const {
+  if (batch.sampled.empty() || !batch.scored.empty()) return false;
+  return std::all_of(batch.sampled.begin(), batch.sampled.end(),
+                     [this](const SampledRow& row) {
+                       return row.sampling->logprobs() < 0 &&
+                              sampler_.CanChoose(*row.sampling);
+                     });
+}
+
+absl::Status StepSampler::Choose(const StepBatch& batch, int set,
+                                 v1::StepResult* result) {
+  AddResults(batch, result);
+  const size_t piece = static_cast<size_t>(decoder_.max_logit_rows());
+  const absl::Span<const SampledRow> sampled(batch.sampled);
+  for (size_t i = 0; i < sampled.size(); i += piece) {
+    std::vector<SampleRequest> requests;
+    CARAVAN_ASSIGN_OR_RETURN(
+        const Tensor logits,
+        SampledLogits(sampled.subspan(i, piece), &requests));
+    CARAVAN_RETURN_IF_ERROR(sampler_.Choose(
+        logits, requests, {.set = set, .index = static_cast<int64_t>(i)}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepSampler::ReadChosen(int set, v1::StepResult* result) {
+  CARAVAN_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                           sampler_.ReadChosen(set, result->sequences_size()));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    result->mutable_sequences(static_cast<int>(i))->set_id(ids[i]);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Tensor> StepSampler::PieceLogits(
     absl::Span<const int64_t> rows) {
   CARAVAN_ASSIGN_OR_RETURN(Tensor logits, decoder_.Logits(rows));
@@ -51,17 +83,22 @@ absl::StatusOr<Tensor> StepSampler::PieceLogits(
   return logits;
 }
 
-absl::StatusOr<std::vector<int32_t>> StepSampler::SamplePiece(
-    absl::Span<const SampledRow> rows, const Results& results) {
+absl::StatusOr<Tensor> StepSampler::SampledLogits(
+    absl::Span<const SampledRow> rows, std::vector<SampleRequest>* requests) {
   std::vector<int64_t> batch_rows;
-  std::vector<SampleRequest> requests;
   for (const SampledRow& row : rows) {
-    requests.push_back({.row = static_cast<int64_t>(batch_rows.size()),
-                        .position = row.position,
-                        .sampling = row.sampling});
+    requests->push_back({.row = static_cast<int64_t>(batch_rows.size()),
+                         .position = row.position,
+                         .sampling = row.sampling});
     batch_rows.push_back(row.row);
   }
-  CARAVAN_ASSIGN_OR_RETURN(Tensor logits, PieceLogits(batch_rows));
+  return PieceLogits(batch_rows);
+}
+
+absl::StatusOr<std::vector<int32_t>> StepSampler::SamplePiece(
+    absl::Span<const SampledRow> rows, const Results& results) {
+  std::vector<SampleRequest> requests;
+  CARAVAN_ASSIGN_OR_RETURN(const Tensor logits, SampledLogits(rows, &requests));
   CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                            sampler_.Sample(logits, requests));
 

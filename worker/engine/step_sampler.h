@@ -28,9 +28,17 @@ class StepSampler final {
 
   // The ids of batch.sampled, in order; adds one SequenceResult to `result` for
   // each entry that asked for a token or for scores.
-  absl::StatusOr<std::vector<int32_t>> Run(const v1::Step& step,
-                                           const StepBatch& batch,
+  absl::StatusOr<std::vector<int32_t>> Run(const StepBatch& batch,
                                            v1::StepResult* result);
+
+  // Whether the device can choose all tokens of the step, and nothing else is
+  // asked for: then Choose and ReadChosen do what Run does, in two halves.
+  bool CanChoose(const StepBatch& batch) const;
+  // Enqueues the choice of the token of batch.sampled[i] for slot i of the set,
+  // and adds the results, without their ids.
+  absl::Status Choose(const StepBatch& batch, int set, v1::StepResult* result);
+  // Waits for that, and completes what it added.
+  absl::Status ReadChosen(int set, v1::StepResult* result);
 
   // For tests: sees each piece of this rank's logits with the rows of the batch
   // that they belong to.
@@ -42,6 +50,8 @@ class StepSampler final {
   using Results = std::vector<v1::SequenceResult*>;  // of each entry
 
   absl::StatusOr<Tensor> PieceLogits(absl::Span<const int64_t> rows);
+  absl::StatusOr<Tensor> SampledLogits(absl::Span<const SampledRow> rows,
+                                       std::vector<SampleRequest>* requests);
   absl::StatusOr<std::vector<int32_t>> SamplePiece(
       absl::Span<const SampledRow> rows, const Results& results);
   absl::Status ScorePiece(absl::Span<const ScoredRow> rows,

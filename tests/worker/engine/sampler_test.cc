@@ -27,6 +27,9 @@ constexpr int64_t kVocabulary = 1003;
 struct Outcome {
   std::vector<int32_t> ids;
   std::vector<std::string> logprobs;  // serialized
+  std::vector<int64_t> choosable;     // rows; of one rank
+  std::vector<int32_t> chosen;        // of those
+  absl::Status chosen_status;
   absl::Status status;
 };
 
@@ -37,6 +40,27 @@ struct Case {
 
   int64_t rows() const { return static_cast<int64_t>(sampling.size()); }
 };
+
+// What the device chooses alone, where it can: in the order of those rows.
+absl::Status ChooseAhead(const Case& input, const Tensor& logits,
+                         Backend& backend, Sampler& sampler, Outcome* outcome) {
+  std::vector<SampleRequest> requests;
+  for (int64_t row = 0; row < input.rows(); ++row) {
+    if (!sampler.CanChoose(input.sampling[row])) continue;
+    outcome->choosable.push_back(row);
+    requests.push_back(
+        {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
+  }
+  absl::Status status =
+      backend.Reserve({.max_rows = 20, .vocabulary_size = kVocabulary});
+  if (!status.ok()) return status;
+  status = sampler.Choose(logits, requests, {.set = 1, .index = 0});
+  if (!status.ok()) return status;
+  auto ids = sampler.ReadChosen(1, static_cast<int64_t>(requests.size()));
+  if (!ids.ok()) return ids.status();
+  outcome->chosen = *ids;
+  return absl::OkStatus();
+}
 
 absl::Status RunShard(const Case& input, World* world, Outcome* outcome) {
   const partition::Range shard =
@@ -62,6 +86,11 @@ absl::Status RunShard(const Case& input, World* world, Outcome* outcome) {
   for (int64_t row = 0; row < input.rows(); ++row) {
     requests.push_back(
         {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
+  }
+  if (world->size() == 1) {
+    const absl::Status chosen =
+        ChooseAhead(input, logits, **backend, sampler, outcome);
+    if (!chosen.ok()) outcome->chosen_status = chosen;
   }
   auto ids = sampler.Sample(logits, requests);
   if (!ids.ok()) return ids.status();
@@ -134,6 +163,18 @@ TEST(SamplerTest, ShardsGiveWhatTheWholeGives) {
   }
 }
 
+TEST(SamplerTest, TheDeviceChoosesWhatSampleGives) {
+  for (float spread : {8.0f, 0.05f}) {
+    const Outcome outcome = RunShards(RandomCase(spread), 1)[0];
+    CARAVAN_ASSERT_OK(outcome.status);
+    CARAVAN_ASSERT_OK(outcome.chosen_status);
+    // The others have filters.
+    EXPECT_EQ(outcome.choosable, (std::vector<int64_t>{0, 1}));
+    EXPECT_EQ(outcome.chosen,
+              (std::vector<int32_t>{outcome.ids[0], outcome.ids[1]}));
+  }
+}
+
 TEST(SamplerTest, GreedyTakesTheLowestIdAmongEquals) {
   Case input;
   input.sampling = {Sampling(0, 0, 1, 0)};
@@ -177,6 +218,9 @@ TEST(SamplerTest, RefusesLogitsThatAreNotFinite) {
     EXPECT_THAT(outcome.status,
                 StatusIs(absl::StatusCode::kInternal, HasSubstr("not finite")));
   }
+  EXPECT_THAT(RunShards(input, 1)[0].chosen_status,
+              StatusIs(absl::StatusCode::kInternal,
+                       HasSubstr("logits are not finite: row=1 largest=nan")));
   input = RandomCase(1);
   input.logits[kVocabulary + 70] = std::numeric_limits<float>::infinity();
   for (const Outcome& outcome : RunShards(input, 2)) {

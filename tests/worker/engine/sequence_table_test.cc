@@ -49,6 +49,23 @@ TEST(SequenceTableTest, DropsBeforeItMeets) {
   EXPECT_EQ(table.Find(1), nullptr);
 }
 
+TEST(SequenceTableTest, LearnsWhatTheDeviceHasChosen) {
+  SequenceTable table(8, 64);
+  ASSERT_THAT(table.Begin(Meet(1)), IsOk());
+  EngineSequence* const sequence = table.Find(1);
+  EXPECT_EQ(sequence->number, 1u);
+  table.Learn(1, 4, 70);  // nothing is awaited
+  EXPECT_EQ(sequence->last_id, -1);
+  sequence->chosen_in_step = 5;
+  table.Learn(1, 4, 71);  // a later step chooses
+  EXPECT_EQ(sequence->last_id, -1);
+  EXPECT_EQ(sequence->chosen_in_step, 5u);
+  table.Learn(1, 5, 72);
+  EXPECT_EQ(sequence->last_id, 72);
+  EXPECT_EQ(sequence->chosen_in_step, 0u);
+  table.Learn(2, 5, 73);  // dropped
+}
+
 TEST(SequenceTableTest, RefusesWhatTheProtocolForbids) {
   SequenceTable table(8, 40);
   ASSERT_THAT(table.Begin(Meet(1)), IsOk());

@@ -50,12 +50,12 @@ __global__ void Divergent(int* out) {
   if (threadIdx.x < 32) {
     __syncthreads();
   } else {
-    out[0] = 1;
+    out[threadIdx.x - 32] = 1;
     __syncthreads();
   }
 }
 TEST_F(BlockTest, BarrierInDivergentCodeIsAFault) {
-  const DeviceVector<int> out(1);
+  const DeviceVector<int> out(32);
   EXPECT_EQ(Run(Divergent, {dim3(1), dim3(64)}, out.data()),
             cudaErrorIllegalInstruction);
   EXPECT_THAT(TakeFault(), HasSubstr("__syncthreads in divergent code"));

@@ -22,8 +22,11 @@ namespace {
 constexpr int kDeferEvery = 8;
 constexpr auto kPollPause = std::chrono::microseconds(50);
 
+// Mutexes are not made at their first use, as in runtime_state.cc.
+constinit std::mutex control_mutex;
+constinit std::mutex registry_mutex;
+
 struct Control {
-  std::mutex mutex;
   NcclFault fault = NcclFault::kNone;
   int rank = 0;
   int operations = 0;
@@ -31,17 +34,14 @@ struct Control {
   NcclTransport transport = NcclTransport::kPeer;
 };
 Control& GetControl() {
-  static auto* control = new Control;
-  return *control;
+  static constinit Control control;
+  return control;
 }
 
-struct Registry {
-  std::mutex mutex;
-  std::map<ncclComm_t, std::shared_ptr<Communicator>> live;
-};
-Registry& GetRegistry() {
-  static auto* registry = new Registry;
-  return *registry;
+using Communicators = std::map<ncclComm_t, std::shared_ptr<Communicator>>;
+Communicators& LiveCommunicators() {
+  static auto* live = new Communicators;  // outlives detached threads
+  return *live;
 }
 
 // Gone, or a zombie that nobody has waited for.
@@ -57,16 +57,16 @@ bool IsDead(int process) {
 }  // namespace
 
 void InjectNcclFault(NcclFault fault, int rank, int operations) {
+  const std::lock_guard lock(control_mutex);
   Control& control = GetControl();
-  const std::lock_guard lock(control.mutex);
   control.fault = fault;
   control.rank = rank;
   control.operations = operations;
 }
 
 bool Strikes(NcclFault fault, int rank) {
+  const std::lock_guard lock(control_mutex);
   Control& control = GetControl();
-  const std::lock_guard lock(control.mutex);
   if (control.fault != fault || control.rank != rank) return false;
   if (control.operations-- > 0) return false;
   control.fault = NcclFault::kNone;
@@ -74,15 +74,15 @@ bool Strikes(NcclFault fault, int rank) {
 }
 
 void SetNcclTransport(NcclTransport transport) {
+  const std::lock_guard lock(control_mutex);
   Control& control = GetControl();
-  const std::lock_guard lock(control.mutex);
   control.transport_chosen = true;
   control.transport = transport;
 }
 
 bool PeersAreNetworked() {
+  const std::lock_guard lock(control_mutex);
   Control& control = GetControl();
-  const std::lock_guard lock(control.mutex);
   if (!control.transport_chosen) {
     const char* text = std::getenv("CARAVAN_EMULATED_NCCL");
     if (text != nullptr && std::strcmp(text, "network") == 0) {
@@ -220,25 +220,23 @@ bool Communicator::ChoosesToDefer() {
 }
 
 std::shared_ptr<Communicator> FindCommunicator(ncclComm_t handle) {
-  Registry& registry = GetRegistry();
-  const std::lock_guard lock(registry.mutex);
-  const auto found = registry.live.find(handle);
-  return found != registry.live.end() ? found->second : nullptr;
+  const std::lock_guard lock(registry_mutex);
+  const Communicators& live = LiveCommunicators();
+  const auto found = live.find(handle);
+  return found != live.end() ? found->second : nullptr;
 }
 
 ncclComm_t RegisterCommunicator(std::shared_ptr<Communicator> communicator) {
-  Registry& registry = GetRegistry();
-  const std::lock_guard lock(registry.mutex);
+  const std::lock_guard lock(registry_mutex);
   // The type behind the handle stays unknown, as with the real library.
   const auto handle = reinterpret_cast<ncclComm_t>(communicator.get());
-  registry.live[handle] = std::move(communicator);
+  LiveCommunicators()[handle] = std::move(communicator);
   return handle;
 }
 
 void ForgetCommunicator(ncclComm_t handle) {
-  Registry& registry = GetRegistry();
-  const std::lock_guard lock(registry.mutex);
-  registry.live.erase(handle);
+  const std::lock_guard lock(registry_mutex);
+  LiveCommunicators().erase(handle);
 }
 
 }  // namespace caravan::emulated

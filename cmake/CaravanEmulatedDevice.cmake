@@ -21,6 +21,9 @@ if(NOT CARAVAN_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND CARAVAN_EMULATED_VARIANTS asan tsan)
 endif()
 set(CARAVAN_EMULATED_SEEDS 1 2 3 4 5 6 7)
+if(CARAVAN_SANITIZE)  # a run of the kernels' tests takes minutes then
+  set(CARAVAN_EMULATED_SEEDS 1)
+endif()
 
 # The sanitizers' flags of a variant.
 function(caravan_emulated_flags result variant)

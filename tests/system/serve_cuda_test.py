@@ -143,8 +143,8 @@ def a_gpu_alone_begins_steps_while_one_runs(binary, folder):
                   == by_host, f"{more}: other tokens beside other requests")
         caravan.stop()
         said = "\n".join(caravan.output.all_lines())
-    ahead = re.search(r"steps=(\d+) begun while one ran=(\d+)", said)
-    check(ahead and int(ahead.group(2)) > 0, f"none was begun ahead: {ahead}")
+    # Told at the first one: what is said at the end may come too late.
+    check("begins steps while one runs" in said, "none was begun ahead")
 
 
 def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):

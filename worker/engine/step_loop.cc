@@ -3,7 +3,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 
 namespace caravan::worker {
@@ -51,7 +53,9 @@ absl::Status StepLoop::Begin(const v1::Step& step) {
   host_.OnStep(step.number());
   CARAVAN_RETURN_IF_ERROR(executor_.Begin(step));
   ++num_begun_;
-  if (!begun_.empty()) ++num_ahead_;
+  if (!begun_.empty() && num_ahead_++ == 0) {
+    LogInfo(absl::StrCat("begins steps while one runs: step=", step.number()));
+  }
   begun_.push_back(step.number());
   return absl::OkStatus();
 }

@@ -94,7 +94,7 @@ TEST(PlainCudaTest, TheLibrarysProductsRoundALittle) {
                                  partition::MakeSyntheticSource(spec, 3));
     const Logits exact = InFloat32(*source);
     const double error =
-        RelativeRms(OnGpu(*source, {.library_rows = 2}), exact);
+        RelativeRms(OnGpu(*source, {.least_library_rows = 2}), exact);
     EXPECT_LT(error, kHalfError) << Name(dtype);
     EXPECT_GT(error, 2 * RelativeRms(OnGpu(*source), exact)) << Name(dtype);
   }

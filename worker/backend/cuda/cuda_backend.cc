@@ -43,7 +43,8 @@ class CudaBackend final : public Backend {
               const CudaBackendOptions& options)
       : context_(std::move(context)),
         loader_(*context_, /*row_major=*/!options.deterministic),
-        linear_(*context_, options.deterministic ? 0 : options.library_rows),
+        linear_(*context_,
+                options.deterministic ? 0 : options.least_library_rows),
         attention_(*context_, linear_,
                    {.prompts_on_tensor_cores = !options.deterministic}),
         sampling_(*context_),

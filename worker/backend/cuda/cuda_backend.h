@@ -22,11 +22,12 @@ struct CudaBackendOptions {
   // Whether decode steps are replayed as CUDA graphs (step_graphs.h).
   bool use_graphs = true;
   // Whether all of what backend.h promises about numerics holds between
-  // backends of this kind. Without it products of `library_rows` rows and more
-  // with weights of 16 bits are cuBLASLt's (docs/decisions/0017), whose order
-  // of additions depends on the number of rows.
+  // backends of this kind. Without it products of `least_library_rows` rows and
+  // more with weights of 16 bits are cuBLASLt's (docs/decisions/0017), whose
+  // order of additions depends on the number of rows.
   bool deterministic = false;
-  int64_t library_rows = 65;  // below, reading the weights is what takes time
+  // Below, reading the weights is what takes time.
+  int64_t least_library_rows = 65;
 };
 
 // Operations are enqueued on one stream and run behind the host. Against the

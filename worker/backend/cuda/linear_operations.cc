@@ -62,7 +62,8 @@ void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols) {
 }
 
 absl::Status LinearOperations::Reserve(const CudaWeight& weight) {
-  if (weight.view().row_major && library_rows_ > 0 && library_ == nullptr) {
+  if (weight.view().row_major && least_library_rows_ > 0 &&
+      library_ == nullptr) {
     CARAVAN_ASSIGN_OR_RETURN(gates_, DeviceMemory::Create(kGateBytes));
     CARAVAN_ASSIGN_OR_RETURN(library_, LibraryProduct::Create(context_));
   }
@@ -128,7 +129,7 @@ absl::StatusOr<const uint16_t*> LinearOperations::PrepareRounded(
 
 bool LinearOperations::UsesLibrary(const ProductArguments& product) const {
   return library_ != nullptr && product.weight.row_major &&
-         product.num_rows >= library_rows_;
+         product.num_rows >= least_library_rows_;
 }
 
 absl::StatusOr<bool> LinearOperations::MultiplyByLibrary(

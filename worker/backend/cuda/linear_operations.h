@@ -50,11 +50,11 @@ struct EmbedTokens {
 // Enqueues on the context's stream. One thread.
 class LinearOperations final {
  public:
-  // From `library_rows` rows on products with weights of 16 bits, which are
-  // row-major then, are the library's; 0: none are.
-  LinearOperations(DeviceContext& context, int64_t library_rows)
+  // From `least_library_rows` rows on products with weights of 16 bits, which
+  // are row-major then, are the library's; 0: none are.
+  LinearOperations(DeviceContext& context, int64_t least_library_rows)
       : context_(context),
-        library_rows_(library_rows),
+        least_library_rows_(least_library_rows),
         ids_(context),
         rows_(context) {}
 
@@ -93,7 +93,7 @@ class LinearOperations final {
   absl::Status Enqueue(const ProductRows& rows, const ProductInput& to);
 
   DeviceContext& context_;
-  const int64_t library_rows_;
+  const int64_t least_library_rows_;
   std::unique_ptr<LibraryProduct> library_;  // once a weight wants it
   DeviceMemory gates_;                       // likewise
   DeviceMemory prepared_;

@@ -80,7 +80,7 @@ class AttentionOperationsTest : public ::testing::Test {
     const size_t count = batch.num_rows * kHeads * kHeadDim;
     const DeviceVector<float> queries(Random(count, 2));
     const DeviceVector<float> out(count);
-    LinearOperations linear(*context_, /*library_rows=*/0);
+    LinearOperations linear(*context_, /*least_library_rows=*/0);
     AttentionOperations attention(*context_, linear,
                                   {.partial_bytes = partial_bytes});
     CARAVAN_EXPECT_OK(attention.Reserve(Limits()));
@@ -101,7 +101,7 @@ TEST_F(AttentionOperationsTest, LittleRoomForPartsChangesNoBit) {
 }
 
 TEST_F(AttentionOperationsTest, GraphsHaveRowsOfALadderWithinTheLimits) {
-  LinearOperations linear(*context_, /*library_rows=*/0);
+  LinearOperations linear(*context_, /*least_library_rows=*/0);
   AttentionOperations attention(*context_, linear);
   Batch batch;
   const auto rows = [&](int64_t count, int64_t max_rows) {
@@ -130,7 +130,7 @@ TEST_F(AttentionOperationsTest, GraphsHaveRowsOfALadderWithinTheLimits) {
 
 TEST_F(AttentionOperationsTest, PaddingAndMorePartsChangeNoBit) {
   constexpr size_t kWidth = kHeads * kHeadDim;
-  LinearOperations linear(*context_, /*library_rows=*/0);
+  LinearOperations linear(*context_, /*least_library_rows=*/0);
   AttentionOperations attention(*context_, linear);
   StepLimits limits = Limits();
   limits.max_sequences = 8;
@@ -160,7 +160,7 @@ TEST_F(AttentionOperationsTest, PaddingAndMorePartsChangeNoBit) {
 }
 
 TEST_F(AttentionOperationsTest, RefusesWhatIsBeyondTheLimits) {
-  LinearOperations linear(*context_, /*library_rows=*/0);
+  LinearOperations linear(*context_, /*least_library_rows=*/0);
   AttentionOperations attention(*context_, linear);
   const DeviceVector<float> queries(Random(40 * kHeads * kHeadDim, 2));
   const DeviceVector<float> out(40 * kHeads * kHeadDim);

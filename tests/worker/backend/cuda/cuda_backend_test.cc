@@ -35,7 +35,7 @@ BackendFactory LibraryFactory() {
           .make =
               [](int) {
                 return CreateCudaBackend(
-                    CudaBackendOptions{.library_rows = kLibraryRows});
+                    CudaBackendOptions{.least_library_rows = kLibraryRows});
               },
           .bfloat16_tolerance = 0x1p-8 + 1e-6,
           .float16_tolerance = 0x1p-11 + 1e-6,
@@ -61,9 +61,9 @@ TEST(CudaBackend, TheLibrarysProductsAreOursButForRounding) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(
       const auto ours,
       CreateCudaBackend(CudaBackendOptions{.deterministic = true}));
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const auto librarys,
-      CreateCudaBackend(CudaBackendOptions{.library_rows = kLibraryRows}));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto librarys,
+                               CreateCudaBackend(CudaBackendOptions{
+                                   .least_library_rows = kLibraryRows}));
   for (Backend* backend : {ours.get(), librarys.get()}) {
     StepLimits limits = SuiteLimits();
     limits.max_logit_rows = 530;

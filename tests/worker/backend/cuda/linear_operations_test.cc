@@ -88,7 +88,7 @@ class LinearOperationsTest : public ::testing::Test {
 TEST_F(LinearOperationsTest, ManyRowsAreTheLibrarysUnlessItHasNoWay) {
   const auto tiled = Load(WeightFormat::kBFloat16, /*row_major=*/false);
   const auto row_major = Load(WeightFormat::kBFloat16, /*row_major=*/true);
-  LinearOperations ours(*context_, /*library_rows=*/0);
+  LinearOperations ours(*context_, /*least_library_rows=*/0);
   CARAVAN_ASSERT_OK(ours.Reserve(*tiled));
   LinearOperations librarys(*context_, kLibraryRows);
   CARAVAN_ASSERT_OK(librarys.Reserve(*row_major));
@@ -115,7 +115,7 @@ TEST_F(LinearOperationsTest, TheLibraryIsStartedByTheFirstWeightThatWantsIt) {
   EXPECT_EQ(taken(*plain), prepared);
   EXPECT_EQ(taken(*row_major), kGateBytes + kLibraryWorkspaceBytes);
   EXPECT_EQ(taken(*row_major), 0);
-  LinearOperations ours(*context_, /*library_rows=*/0);
+  LinearOperations ours(*context_, /*least_library_rows=*/0);
   const int64_t before = emulated::AllocatedBytes(0);
   CARAVAN_EXPECT_OK(ours.Reserve(*row_major));
   EXPECT_EQ(emulated::AllocatedBytes(0) - before, prepared);

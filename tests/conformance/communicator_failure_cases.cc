@@ -64,6 +64,12 @@ absl::Status MisuseIsRefused(World& world) {
          return group.AllReduceSum({nullptr, DType::kFloat32, 1, 8});
        },
        "without memory"},
+      {"parts",
+       [&](Communicator& group) {
+         return group.AllGatherTensor(
+             {values, DType::kFloat32, group.size() + 1, 1});
+       },
+       "unequal parts"},
       {"gather",
        [&](Communicator& group) {
          return group.AllGather(some.subspan(0, 8), some.subspan(0, 7));
@@ -241,6 +247,12 @@ absl::Status WaitsEndAtTheDeadline(World& world) {
         std::vector<std::byte> all(100 * group.size());
         return group.AllGather(absl::MakeConstSpan(all).subspan(0, 100),
                                absl::MakeSpan(all));
+      }));
+  CARAVAN_RETURN_IF_ERROR(
+      WaitInVain(world, "all-gather", [](Communicator& group) {
+        std::vector<float> values(group.size());
+        return group.AllGatherTensor(
+            {values.data(), DType::kFloat32, group.size(), 1});
       }));
   return WaitInVain(world, "receive", [](Communicator& group) {
     std::byte byte;

@@ -36,6 +36,14 @@ absl::Status CheckTensor(const Tensor& tensor) {
   return absl::OkStatus();
 }
 
+absl::Status CheckParts(const Tensor& parts, int size) {
+  if (parts.rows % size != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "all-gather of unequal parts: rows=", parts.rows, " ranks=", size));
+  }
+  return CheckTensor({parts.data, parts.dtype, parts.rows / size, parts.cols});
+}
+
 absl::StatusOr<absl::Span<float>> AddendsOf(const Tensor& tensor) {
   if (tensor.dtype != DType::kFloat32) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -98,6 +106,13 @@ absl::Status Communicator::RecvTensor(const Tensor& tensor, int peer) {
   absl::Status status = CheckPeer(peer);
   if (status.ok()) status = CheckTensor(tensor);
   if (status.ok()) status = DoRecvTensor(tensor, peer);
+  return Finish(status);
+}
+
+absl::Status Communicator::AllGatherTensor(const Tensor& parts) {
+  if (absl::Status status = CheckWhole(); !status.ok()) return status;
+  absl::Status status = CheckParts(parts, size());
+  if (status.ok()) status = DoAllGatherTensor(parts);
   return Finish(status);
 }
 

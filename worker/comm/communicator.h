@@ -71,6 +71,16 @@ class Communicator {
   absl::Status SendTensor(const Tensor& tensor, int peer);
   absl::Status RecvTensor(const Tensor& tensor, int peer);
 
+  // `parts` is size() parts of as many rows each: this rank's own, in its
+  // place, becomes all ranks', in order of ranks. They travel as they are, in
+  // the device's memory, at most kMaxMessageBytes of each rank.
+  absl::Status AllGatherTensor(const Tensor& parts);
+
+  // Whether a call for a tensor may wait until other ranks have made theirs.
+  // Where not, it is only enqueued, and whoever waits for the device waits for
+  // them.
+  virtual bool waits_for_peers() const = 0;
+
   // Makes the pending call and all later ones return kAborted with the text of
   // `reason`. Any thread; the first reason wins.
   virtual void Abort(const absl::Status& reason) = 0;
@@ -91,6 +101,7 @@ class Communicator {
   virtual absl::Status DoRecv(absl::Span<std::byte> out, int peer) = 0;
   virtual absl::Status DoSendTensor(const Tensor& tensor, int peer) = 0;
   virtual absl::Status DoRecvTensor(const Tensor& tensor, int peer) = 0;
+  virtual absl::Status DoAllGatherTensor(const Tensor& parts) = 0;
 };
 
 struct GroupOptions {

@@ -215,4 +215,10 @@ absl::Status MessageCommunicator::DoRecvTensor(const Tensor& tensor, int peer) {
   return absl::OkStatus();
 }
 
+absl::Status MessageCommunicator::DoAllGatherTensor(const Tensor& parts) {
+  const int64_t rows = parts.rows / size();
+  return DoAllGather(HostBytes(parts.Rows(rank() * rows, rows)),
+                     HostBytes(parts));
+}
+
 }  // namespace caravan::worker

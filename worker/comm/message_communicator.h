@@ -24,6 +24,7 @@ class MessageCommunicator final : public Communicator {
   int rank() const override { return transport_->rank(); }
   int size() const override { return transport_->size(); }
   void Abort(const absl::Status& reason) override;
+  bool waits_for_peers() const override { return size() > 1; }
 
  private:
   absl::Status DoAllReduceSum(absl::Span<float> inout) override;
@@ -34,6 +35,7 @@ class MessageCommunicator final : public Communicator {
   // The device is the CPU: its memory is the host's.
   absl::Status DoSendTensor(const Tensor& tensor, int peer) override;
   absl::Status DoRecvTensor(const Tensor& tensor, int peer) override;
+  absl::Status DoAllGatherTensor(const Tensor& parts) override;
 
   // The next message from `peer`, which must have so many bytes.
   absl::StatusOr<SharedBuffer> Receive(int64_t bytes, int peer);

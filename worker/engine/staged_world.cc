@@ -20,6 +20,7 @@ class StagedCommunicator final : public Communicator {
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
   void Abort(const absl::Status& reason) override { host_->Abort(reason); }
+  bool waits_for_peers() const override { return host_->waits_for_peers(); }
 
  private:
   absl::Status DoAllReduceSum(absl::Span<float> inout) override {
@@ -46,6 +47,11 @@ class StagedCommunicator final : public Communicator {
   absl::Status DoRecvTensor(const Tensor& tensor, int peer) override {
     CARAVAN_RETURN_IF_ERROR(host_->RecvTensor(StagedAs(tensor), peer));
     return CopyIn(tensor);
+  }
+  absl::Status DoAllGatherTensor(const Tensor& parts) override {
+    CARAVAN_ASSIGN_OR_RETURN(const Tensor staged, CopyOut(parts));
+    CARAVAN_RETURN_IF_ERROR(host_->AllGatherTensor(staged));
+    return CopyIn(parts);
   }
 
   Tensor StagedAs(const Tensor& tensor) {

@@ -21,6 +21,7 @@ class NotingCommunicator final : public Communicator {
   int rank() const override { return 1; }
   int size() const override { return 3; }
   void Abort(const absl::Status&) override {}
+  bool waits_for_peers() const override { return true; }
 
   std::vector<std::string> calls;
   absl::Status answer;
@@ -45,6 +46,9 @@ class NotingCommunicator final : public Communicator {
   absl::Status DoRecvTensor(const Tensor& tensor, int) override {
     return Note("receive tensor", tensor.count());
   }
+  absl::Status DoAllGatherTensor(const Tensor& parts) override {
+    return Note("gather tensor", parts.count());
+  }
   absl::Status Note(const std::string& call, size_t size) {
     calls.push_back(call + " " + std::to_string(size));
     return answer;
@@ -63,9 +67,10 @@ TEST(CommunicatorTest, PassesOnWhatIsRight) {
   CARAVAN_EXPECT_OK(group.Recv({}, 2));
   CARAVAN_EXPECT_OK(group.SendTensor({values, DType::kFloat32, 2, 3}, 0));
   CARAVAN_EXPECT_OK(group.RecvTensor({bytes, DType::kBFloat16, 1, 3}, 2));
-  EXPECT_THAT(group.calls,
-              ElementsAre("reduce 6", "reduce 0", "gather 2", "send 6",
-                          "receive 0", "send tensor 6", "receive tensor 3"));
+  CARAVAN_EXPECT_OK(group.AllGatherTensor({values, DType::kFloat32, 3, 2}));
+  EXPECT_THAT(group.calls, ElementsAre("reduce 6", "reduce 0", "gather 2",
+                                       "send 6", "receive 0", "send tensor 6",
+                                       "receive tensor 3", "gather tensor 6"));
 }
 
 TEST(CommunicatorTest, AnErrorBreaksTheGroup) {
@@ -81,6 +86,7 @@ TEST(CommunicatorTest, AnErrorBreaksTheGroup) {
   EXPECT_THAT(group.AllGather({}, {}), broken);
   EXPECT_THAT(group.SendTensor({}, 0), broken);
   EXPECT_THAT(group.RecvTensor({}, 0), broken);
+  EXPECT_THAT(group.AllGatherTensor({}), broken);
   EXPECT_THAT(group.calls, ElementsAre("send 0"));
 }
 
@@ -104,7 +110,13 @@ TEST(CommunicatorTest, TensorsThatCannotBeAreRefused) {
                 StatusIs(absl::StatusCode::kInvalidArgument));
     EXPECT_THAT(NotingCommunicator().RecvTensor(tensor, 0),
                 StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(NotingCommunicator().AllGatherTensor(tensor),
+                StatusIs(absl::StatusCode::kInvalidArgument));
   }
+  EXPECT_THAT(
+      NotingCommunicator().AllGatherTensor({values, DType::kFloat32, 2, 3}),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               HasSubstr("unequal parts: rows=2 ranks=3")));
   EXPECT_THAT(
       NotingCommunicator().SendTensor({}, 1),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no such peer")));

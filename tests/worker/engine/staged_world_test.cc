@@ -94,6 +94,12 @@ TEST(StagedWorld, CarriesTensorsBetweenDevicesOfTwoKinds) {
     }
     CARAVAN_ASSERT_OK(group->AllReduceSum(values.tensor));
     EXPECT_THAT(Get(backend, values.tensor), ElementsAre(3, 6, 9, 12));
+    std::vector<float> parts(kRanks, -1);
+    parts[rank] = 10.0f * static_cast<float>(rank);
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const Values gathered, Put(backend, parts));
+    CARAVAN_ASSERT_OK(group->AllGatherTensor(
+        {gathered.tensor.data, DType::kFloat32, kRanks, 1}));
+    EXPECT_THAT(Get(backend, gathered.tensor), ElementsAre(0, 10, 20));
     // Bytes are not staged.
     const std::byte mine{static_cast<unsigned char>(rank)};
     std::vector<std::byte> all(kRanks);

@@ -327,6 +327,17 @@ absl::Status NcclCommunicator::DoRecvTensor(const Tensor& tensor, int peer) {
                  stream);
 }
 
+absl::Status NcclCommunicator::DoAllGatherTensor(const Tensor& parts) {
+  CARAVAN_RETURN_IF_ERROR(CheckUsable());
+  if (parts.count() == 0) return absl::OkStatus();
+  const Tensor mine =
+      parts.Rows(rank() * (parts.rows / size()), parts.rows / size());
+  return Run({"all-gather"}, [&](ncclComm* communicator) {
+    return ncclAllGather(mine.data, parts.data, mine.bytes(), ncclUint8,
+                         communicator, parts_.context->stream());
+  });
+}
+
 absl::Status NcclCommunicator::OnWait(const DeviceOperation& operation,
                                       absl::Duration waited) {
   waiter().Tick();

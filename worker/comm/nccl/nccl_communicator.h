@@ -55,6 +55,7 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
   int rank() const override { return parts_.host->rank(); }
   int size() const override { return parts_.host->size(); }
   void Abort(const absl::Status& reason) override;
+  bool waits_for_peers() const override { return false; }
 
  private:
   explicit NcclCommunicator(Parts parts);
@@ -67,6 +68,7 @@ class NcclCommunicator final : public Communicator, private WatchedGroup {
   absl::Status DoRecv(absl::Span<std::byte> out, int peer) override;
   absl::Status DoSendTensor(const Tensor& tensor, int peer) override;
   absl::Status DoRecvTensor(const Tensor& tensor, int peer) override;
+  absl::Status DoAllGatherTensor(const Tensor& parts) override;
 
   absl::Status OnWait(const DeviceOperation& operation,
                       absl::Duration waited) override;

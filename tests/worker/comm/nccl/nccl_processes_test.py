@@ -23,7 +23,7 @@ class NcclProcessesTest(unittest.TestCase):
 
     def lose(self, how, transport):
         """Rank 1 of three is lost in each operation; what the others say, and after how long."""
-        for operation in ("all-reduce", "all-reduce-by-chunks", "messages"):
+        for operation in ("all-reduce", "all-reduce-by-chunks", "all-gather", "messages"):
             with self.subTest(operation=operation), Ranks(
                     PROGRAM, 3, operation, {"CARAVAN_EMULATED_NCCL": transport}) as ranks:
                 for rank in range(3):

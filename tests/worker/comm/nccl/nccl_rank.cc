@@ -1,5 +1,5 @@
 // One rank with a GPU as a process of its own, for nccl_processes_test.py:
-//   nccl_rank RANK suite|all-reduce|all-reduce-by-chunks|messages
+//   nccl_rank RANK suite|all-reduce|all-reduce-by-chunks|all-gather|messages
 // meets the others (rank_process.h) and runs the conformance suite or works for
 // ever: then it says "running" after the first operation and "ended STATUS"
 // when one fails, and waits to be killed.
@@ -51,7 +51,11 @@ absl::Status Work(const std::string& operation, cuda::DeviceContext& context,
   const int next = (world.rank() + 1) % world.size();
   const int previous = (world.rank() + world.size() - 1) % world.size();
   for (int64_t round = 0;; ++round) {
-    if (operation != "messages") {
+    if (operation == "all-gather") {
+      const int64_t part = count / world.size();
+      CARAVAN_RETURN_IF_ERROR(group->AllGatherTensor(
+          {memory.data(), DType::kFloat32, world.size(), part}));
+    } else if (operation != "messages") {
       CARAVAN_RETURN_IF_ERROR(group->AllReduceSum(tensor));
     } else if (world.rank() == 0) {
       CARAVAN_RETURN_IF_ERROR(group->SendTensor(tensor, next));

@@ -23,6 +23,7 @@ class OnDeviceCommunicator final : public Communicator {
   int rank() const override { return group_->rank(); }
   int size() const override { return group_->size(); }
   void Abort(const absl::Status& reason) override { group_->Abort(reason); }
+  bool waits_for_peers() const override { return group_->size() > 1; }
 
  private:
   absl::Status DoAllReduceSum(absl::Span<float> inout) override {
@@ -50,6 +51,11 @@ class OnDeviceCommunicator final : public Communicator {
   absl::Status DoRecvTensor(const Tensor& tensor, int peer) override {
     return OnDevice(tensor, [&](const Tensor& device) {
       return group_->RecvTensor(device, peer);
+    });
+  }
+  absl::Status DoAllGatherTensor(const Tensor& parts) override {
+    return OnDevice(parts, [this](const Tensor& device) {
+      return group_->AllGatherTensor(device);
     });
   }
 

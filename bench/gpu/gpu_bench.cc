@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
+#include "bench/gpu/busy_meter.h"
 #include "bench/gpu/gpu_probe.h"
 #include "bench/gpu/repeating_source.h"
 #include "bench/gpu/step_maker.h"
@@ -103,9 +104,11 @@ absl::StatusOr<v1::EnginePlan> PlanOneGpu(const partition::ModelSpec& spec,
 class Bench final {
  public:
   Bench(const Settings& settings, const partition::ModelSpec& spec,
-        ModelExecutor& executor, GpuProbe& probe)
+        worker::cuda::DeviceContext& context, ModelExecutor& executor,
+        GpuProbe& probe)
       : settings_(settings),
         spec_(spec),
+        context_(context),
         executor_(executor),
         probe_(probe),
         steps_(spec.vocab_size, MaxPositions(settings)) {}
@@ -146,22 +149,32 @@ class Bench final {
         .count();
   }
 
+  struct DecodeTimes {
+    std::vector<double> seconds;  // of each step
+    double busy = 0;              // the GPU's share of the time
+  };
   // From result to result, the next step begun by then, as in an engine whose
   // coordinator works ahead.
-  absl::StatusOr<std::vector<double>> DecodeTimes() {
-    std::vector<double> times;
+  absl::StatusOr<DecodeTimes> RunDecode() {
+    CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<BusyMeter> meter,
+                             BusyMeter::Create(context_, settings_.output));
+    DecodeTimes times;
     int64_t begun = 0;
     auto last = std::chrono::steady_clock::now();
-    while (static_cast<int64_t>(times.size()) < settings_.output) {
+    while (static_cast<int64_t>(times.seconds.size()) < settings_.output) {
       while (begun < settings_.output && executor_.MayBegin()) {
+        CARAVAN_RETURN_IF_ERROR(meter->MarkBegin());
         CARAVAN_RETURN_IF_ERROR(executor_.Begin(steps_.Decode()));
+        CARAVAN_RETURN_IF_ERROR(meter->MarkEnd());
         ++begun;
       }
       CARAVAN_RETURN_IF_ERROR(executor_.Finish().status());
       const auto now = std::chrono::steady_clock::now();
-      times.push_back(std::chrono::duration<double>(now - last).count());
+      times.seconds.push_back(
+          std::chrono::duration<double>(now - last).count());
       last = now;
     }
+    CARAVAN_ASSIGN_OR_RETURN(times.busy, meter->Share());
     return times;
   }
 
@@ -189,10 +202,10 @@ class Bench final {
       CARAVAN_RETURN_IF_ERROR(
           executor_.Execute(steps_.Prompt(settings_.depth)).status());
     }
-    CARAVAN_ASSIGN_OR_RETURN(const std::vector<double> times, DecodeTimes());
+    CARAVAN_ASSIGN_OR_RETURN(const DecodeTimes times, RunDecode());
     steps_.DropAll();
     CARAVAN_RETURN_IF_ERROR(Probe());
-    const double seconds = Median(times);
+    const double seconds = Median(times.seconds);
     if (streams == 1) one_stream_ = seconds;
     const double share = BytesOfStep(streams) / seconds / speed_.read_bandwidth;
     const std::string against_one =
@@ -200,10 +213,12 @@ class Bench final {
             ? absl::StrFormat(", %.2f times a step of one",
                               seconds / one_stream_)
             : "";
-    std::printf("| tg%d @ d%d x%d | %.3f | %.1f | %.3f of read bandwidth%s |\n",
-                static_cast<int>(settings_.output),
-                static_cast<int>(settings_.depth), streams, seconds * 1e3,
-                streams / seconds, share, against_one.c_str());
+    std::printf(
+        "| tg%d @ d%d x%d | %.3f | %.1f | %.3f of read bandwidth, busy %.3f%s "
+        "|\n",
+        static_cast<int>(settings_.output), static_cast<int>(settings_.depth),
+        streams, seconds * 1e3, streams / seconds, share, times.busy,
+        against_one.c_str());
     return absl::OkStatus();
   }
 
@@ -229,6 +244,7 @@ class Bench final {
 
   const Settings& settings_;
   const partition::ModelSpec& spec_;
+  worker::cuda::DeviceContext& context_;
   ModelExecutor& executor_;
   GpuProbe& probe_;
   StepMaker steps_;
@@ -272,7 +288,7 @@ absl::Status RunBenchmark(const Settings& settings) {
               std::string(Name(format)).c_str(),
               static_cast<double>(plan.ranks(0).weight_bytes()) * 1e-9,
               context->name().c_str());
-  return Bench(settings, spec, *executor, *probe).Run();
+  return Bench(settings, spec, *context, *executor, *probe).Run();
 }
 
 int Main(int argc, char** argv) {

@@ -1,6 +1,6 @@
 # A model on one GPU, without backend and CUDA's libraries under it.
 set(CARAVAN_GPU_BENCH
-  gpu_bench.cc gpu_probe.cc repeating_source.cc step_maker.cc)
+  busy_meter.cc gpu_bench.cc gpu_probe.cc repeating_source.cc step_maker.cc)
 list(TRANSFORM CARAVAN_GPU_BENCH PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 set(CARAVAN_GPU_BENCH_KERNELS ${CMAKE_CURRENT_LIST_DIR}/read_all.cu)
 set(CARAVAN_GPU_BENCH_DEPS

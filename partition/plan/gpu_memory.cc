@@ -36,7 +36,7 @@ constexpr int64_t kMostRequests = 256;
 constexpr int64_t kResultBytes = kMiB;
 // Slots of chosen tokens: backend.h and choose_tokens.h.
 constexpr int64_t kTokenSets = 2;
-constexpr int64_t kTokenBytes = 8;
+constexpr int64_t kTokenBytes = 12;
 // worker/comm/nccl/nccl_communicator.cc
 constexpr int64_t kChunkThresholdBytes = int64_t{256} << 10;
 constexpr int64_t kChunkAlignment = 16;
@@ -177,6 +177,8 @@ int64_t GpuActivationBytes(const ModelSpec& spec, const RankPlan& rank,
     bytes += logit_rows * rank.shard.vocabulary.size() * kFloat +
              SamplingScratch(rank.shard.vocabulary.size()) +
              kTokenSets * rows * kTokenBytes;
+    // What each rank has found, gathered.
+    if (options.tp > 1) bytes += options.tp * rows * kTokenBytes;
   }
   return bytes + AttentionScratch(spec, rank.shard, options);
 }

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+#include <utility>
 #include <vector>
 
+#include "base/status_macros.h"
 #include "tests/conformance/backend_fixture.h"
 #include "tests/conformance/backend_sampling_suite.h"
 
@@ -20,9 +23,16 @@ class BackendChoice : public BackendSuite {
       const HostMatrix& logits, const std::vector<CandidateRequest>& requests) {
     constexpr int64_t kFirst = 3;
     const DeviceMatrix device(*backend_, logits);
-    CARAVAN_EXPECT_OK(backend_->ChooseTokens(device.tensor(), requests,
-                                             {.set = 1, .index = kFirst}));
+    CARAVAN_EXPECT_OK(
+        ChooseOfAll(device, requests, {.set = 1, .index = kFirst}));
     return Read(1, kFirst, requests.size());
+  }
+  // Of logits of the whole vocabulary.
+  absl::Status ChooseOfAll(const DeviceMatrix& logits,
+                           const std::vector<CandidateRequest>& requests,
+                           TokenSlot first) {
+    return backend_->ChooseTokens(logits.tensor(), VocabularyShard(), requests,
+                                  first);
   }
 
   std::vector<ChosenToken> Read(int set, size_t first, size_t count) {
@@ -108,6 +118,99 @@ TEST_P(BackendChoice, WhatIsNotFiniteIsVisible) {
   }
 }
 
+// Ranks that hold a part of the vocabulary each, one after the other.
+class Shards {
+ public:
+  Shards(Backend& backend, const HostMatrix& logits, std::vector<int64_t> ends)
+      : backend_(backend), logits_(logits), ends_(std::move(ends)) {
+    parts_.resize(ends_.size());
+  }
+
+  // What rank `rank` puts into the first slots of set 0. The first call of each
+  // rank tells what it finds: then the others' parts are its own.
+  absl::Status Choose(int rank, const std::vector<CandidateRequest>& requests) {
+    const int64_t begin = rank == 0 ? 0 : ends_[rank - 1];
+    HostMatrix mine = {logits_.rows, ends_[rank] - begin, {}};
+    for (int64_t row = 0; row < mine.rows; ++row) {
+      const float* from = logits_.values.data() + row * logits_.cols + begin;
+      mine.values.insert(mine.values.end(), from, from + mine.cols);
+    }
+    const DeviceMatrix device(backend_, mine);
+    return backend_.ChooseTokens(
+        device.tensor(),
+        {.first_id = begin,
+         .rank = rank,
+         .num_ranks = static_cast<int>(ends_.size()),
+         .gather = [&](const Tensor& all) { return Gather(rank, all); }},
+        requests, {});
+  }
+
+ private:
+  absl::Status Gather(int rank, const Tensor& all) {
+    const int64_t rows = all.rows / static_cast<int64_t>(ends_.size());
+    const auto part = [&](size_t other) {
+      return all.Rows(static_cast<int64_t>(other) * rows, rows);
+    };
+    parts_[rank].resize(part(rank).bytes());
+    CARAVAN_RETURN_IF_ERROR(
+        backend_.CopyOut(part(rank), absl::MakeSpan(parts_[rank])));
+    for (size_t other = 0; other < parts_.size(); ++other) {
+      CARAVAN_RETURN_IF_ERROR(backend_.CopyIn(
+          parts_[other].empty() ? parts_[rank] : parts_[other], part(other)));
+    }
+    return absl::OkStatus();
+  }
+
+  Backend& backend_;
+  const HostMatrix& logits_;
+  const std::vector<int64_t> ends_;
+  std::vector<std::vector<std::byte>> parts_;  // of each rank
+};
+
+TEST_P(BackendChoice, ShardsGiveWhatTheWholeGives) {
+  constexpr int64_t kVocabulary = 20000;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  HostMatrix logits = RandomMatrix(6, kVocabulary, 47, 10.0f);
+  // Equals on both sides of a border; what is not finite, in one shard or all.
+  for (const int64_t id : {8191, 8192, 19999}) logits.Row(1)[id] = 1000;
+  logits.Row(2)[9000] = kInfinity;
+  std::fill_n(logits.Row(3), 8192, std::nanf(""));
+  std::fill_n(logits.Row(4), kVocabulary, std::nanf(""));
+  std::fill_n(logits.Row(5), kVocabulary, -kInfinity);
+  std::vector<CandidateRequest> requests;
+  for (int i = 0; i < 24; ++i) {
+    requests.push_back({.row = i % 6,
+                        .temperature = 0.5f + static_cast<float>(i),
+                        .seed = static_cast<uint64_t>(i) * 977,
+                        .position = i,
+                        .noise = i > 5});
+  }
+  const std::vector<ChosenToken> whole = Choose(logits, requests);
+  for (const std::vector<int64_t>& ends :
+       {std::vector<int64_t>{8192, kVocabulary},
+        std::vector<int64_t>{1, 8192, 8200, 19000, kVocabulary}}) {
+    Shards shards(*backend_, logits, ends);
+    for (const bool known : {false, true}) {
+      for (int rank = 0; rank < static_cast<int>(ends.size()); ++rank) {
+        CARAVAN_ASSERT_OK(shards.Choose(rank, requests));
+        if (!known) continue;
+        const std::vector<ChosenToken> tokens = Read(0, 0, requests.size());
+        for (size_t i = 0; i < requests.size(); ++i) {
+          if (!std::isfinite(whole[i].largest)) {
+            EXPECT_FALSE(std::isfinite(tokens[i].largest)) << i;
+            EXPECT_GE(tokens[i].id, 0);
+            EXPECT_LT(tokens[i].id, kVocabulary);
+            continue;
+          }
+          EXPECT_EQ(tokens[i].id, whole[i].id) << "rank=" << rank << " " << i;
+          EXPECT_EQ(tokens[i].value, whole[i].value);
+          EXPECT_EQ(tokens[i].largest, whole[i].largest);
+        }
+      }
+    }
+  }
+}
+
 TEST_P(BackendChoice, ManyRowsGetWhatEachGetsAlone) {
   const HostMatrix logits = RandomMatrix(7, 300, 43);
   std::vector<CandidateRequest> requests;
@@ -133,8 +236,8 @@ TEST_P(BackendChoice, EmbedTakesTokensFromSlots) {
     const auto weight = Load(*backend_, table, format, format);
     const std::vector<int32_t> chosen = {120, 7, 149, 100, 299};
     const DeviceMatrix logits(*backend_, Peaks(chosen, 300));
-    CARAVAN_ASSERT_OK(backend_->ChooseTokens(logits.tensor(), GreedyRows(5),
-                                             {.set = 1, .index = 40}));
+    CARAVAN_ASSERT_OK(
+        ChooseOfAll(logits, GreedyRows(5), {.set = 1, .index = 40}));
     // Known ones and slots, in any order, one of them twice.
     const std::vector<int32_t> ids = {101,     -1 - 44, -1 - 42, 0,
                                       -1 - 40, -1 - 42, -1 - 41};
@@ -157,7 +260,7 @@ TEST_P(BackendChoice, SetsAreApart) {
   const DeviceMatrix logits(*backend_, Peaks({5, 6, 7, 8}, 20));
   const auto choose = [&](int64_t row, TokenSlot slot) {
     const std::vector<CandidateRequest> request = {{.row = row}};
-    CARAVAN_EXPECT_OK(backend_->ChooseTokens(logits.tensor(), request, slot));
+    CARAVAN_EXPECT_OK(ChooseOfAll(logits, request, slot));
   };
   choose(0, {.set = 0, .index = 0});
   choose(1, {.set = 1, .index = 0});
@@ -195,8 +298,8 @@ TEST_P(BackendChoice, RoundsFollowWithoutTheHost) {
     CARAVAN_ASSERT_OK(backend_->Embed(*embedding, 0, input, x.tensor()));
     CARAVAN_ASSERT_OK(
         backend_->Linear(x.tensor(), *output, nullptr, logits.tensor()));
-    CARAVAN_ASSERT_OK(backend_->ChooseTokens(logits.tensor(), requests,
-                                             {.set = round % kTokenSets}));
+    CARAVAN_ASSERT_OK(
+        ChooseOfAll(logits, requests, {.set = round % kTokenSets}));
   };
   const auto read = [&](int round) {
     std::vector<int32_t> ids;
@@ -224,10 +327,17 @@ TEST_P(BackendChoice, RefusesMoreThanIsReserved) {
   const DeviceMatrix logits(*backend_, RandomMatrix(2, 10, 46));
   const int64_t most = SuiteLimits().max_rows;
   const auto choose = [&](int64_t first) {
-    return backend_->ChooseTokens(logits.tensor(), GreedyRows(2),
-                                  {.set = 1, .index = first});
+    return ChooseOfAll(logits, GreedyRows(2), {.set = 1, .index = first});
   };
   CARAVAN_EXPECT_OK(choose(most - 2));
+  // Ranks for whose tokens there is no room.
+  EXPECT_THAT(
+      backend_->ChooseTokens(
+          logits.tensor(),
+          {.num_ranks = SuiteLimits().vocabulary_ranks * static_cast<int>(most),
+           .gather = [](const Tensor&) { return absl::OkStatus(); }},
+          GreedyRows(2), {}),
+      testing::StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(choose(most - 1),
               testing::StatusIs(absl::StatusCode::kResourceExhausted));
   std::vector<ChosenToken> tokens(most + 1);

@@ -177,7 +177,8 @@ inline StepLimits SuiteLimits() {
           .max_sequences = 16,
           .max_positions = 64,
           .max_logit_rows = 256,
-          .vocabulary_size = 40000};
+          .vocabulary_size = 40000,
+          .vocabulary_ranks = 5};
 }
 
 class BackendSuite : public ::testing::TestWithParam<BackendFactory> {

@@ -130,9 +130,16 @@ def decode_steps_are_replayed_as_graphs(binary, folder):
     check(seen[0] == seen[1], f"other bits with graphs: {seen}")
 
 
-def a_gpu_alone_begins_steps_while_one_runs(binary, folder):
-    """Where it chooses the tokens itself; with log-probabilities the host does."""
-    with serve(binary, folder, "--device", "cuda", "--verbose") as caravan:
+def gpus_begin_steps_while_one_runs(binary, folder):
+    """Those of the last stage, where they choose the tokens themselves; with
+    log-probabilities the hosts do."""
+    for tp, pp in [(1, 1), (2, 1), (2, 2)]:
+        check_ahead(binary, folder, tp, pp)
+
+
+def check_ahead(binary, folder, tp, pp):
+    with serve(binary, folder, "--device", "cuda", "--verbose",
+               "-tp", str(tp), "-pp", str(pp)) as caravan:
         caravan.wait_ready()
         for more in ({"temperature": 0}, {"temperature": 0.9, "seed": 5}):
             by_host = [token_ids(caravan, prompt, logprobs=1, **more)
@@ -142,9 +149,14 @@ def a_gpu_alone_begins_steps_while_one_runs(binary, folder):
             check(side_by_side(lambda prompt: token_ids(caravan, prompt, **more))
                   == by_host, f"{more}: other tokens beside other requests")
         caravan.stop()
-        said = "\n".join(caravan.output.all_lines())
+        said = caravan.output.all_lines()
     # Told at the first one: what is said at the end may come too late.
-    check("begins steps while one runs" in said, "none was begun ahead")
+    ahead = {
+        int(match.group(1)) for line in said
+        if (match := re.search(r"engine r\d+ e\d+ rank (\d+)\].*begins steps "
+                               r"while one runs", line))}
+    wanted = set(range(tp * (pp - 1), tp * pp))
+    check(ahead == wanted, f"tp {tp} pp {pp}: ranks {ahead} begin steps ahead")
 
 
 def a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens(binary, folder):
@@ -243,7 +255,7 @@ if __name__ == "__main__":
         [every_layout_gives_the_cpus_tokens,
          activations_in_bfloat16_are_rounded_and_no_more,
          decode_steps_are_replayed_as_graphs,
-         a_gpu_alone_begins_steps_while_one_runs, survives_faults,
+         gpus_begin_steps_while_one_runs, survives_faults,
          a_pipeline_of_gpus_and_cpus_gives_the_cpus_tokens,
          a_mixed_pipeline_survives_faults,
          the_real_model_in_four_bits_goes_on_as_on_the_cpu],

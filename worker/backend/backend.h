@@ -152,9 +152,22 @@ struct TokenSlot {
 
 struct ChosenToken {
   int32_t id = -1;
+  float value = 0;  // by which it was chosen: Candidate::value
   // The row's largest logit. Where it is not finite the id means nothing, but
   // is one of the vocabulary.
   float largest = 0;
+};
+
+// Which part of the vocabulary this rank's logits are, and how it learns what
+// ranks with the other parts have found. Ids rise from rank to rank.
+struct VocabularyShard {
+  int64_t first_id = 0;
+  int rank = 0;
+  int num_ranks = 1;
+  // `parts` are num_ranks parts of as many rows, of which this rank's is
+  // filled: enqueues what fills the others, as Communicator::AllGatherTensor
+  // does. Not called where one rank has the whole vocabulary.
+  std::function<absl::Status(const Tensor& parts)> gather;
 };
 
 // Input tokens of rows. An id below 0 stands for the token in slot -1 - id of
@@ -172,6 +185,7 @@ struct StepLimits {
   int64_t max_logit_rows = 0;  // of one call of Head
   // Columns of the logits of this rank; 0: it computes none.
   int64_t vocabulary_size = 0;
+  int vocabulary_ranks = 1;  // that have the whole vocabulary together
   AttentionShape attention;
 };
 
@@ -281,9 +295,11 @@ class Backend {
                                   absl::Span<ShardCandidates> results) = 0;
 
   // Fills slots from `first` on, one for each request: with the winner if it
-  // asks for noise, else with the largest logit, as Candidates would tell them;
-  // num_top means nothing here. `logits` are those of the whole vocabulary.
+  // asks for noise, else with the largest logit, of the whole vocabulary, as
+  // Candidates would tell them; num_top means nothing here. All ranks that have
+  // a shard make the same call and fill their slots alike.
   virtual absl::Status ChooseTokens(const Tensor& logits,
+                                    const VocabularyShard& shard,
                                     absl::Span<const CandidateRequest> requests,
                                     TokenSlot first) = 0;
 

@@ -44,4 +44,11 @@ ShardCandidates MergeCandidates(absl::Span<const ShardCandidates> pieces,
   return merged;
 }
 
+ChosenToken MergeChosen(const ChosenToken& a, const ChosenToken& b) {
+  ChosenToken merged = KeyOf(a.value, a.id) > KeyOf(b.value, b.id) ? a : b;
+  merged.largest =
+      KeyOf(a.largest, 0) >= KeyOf(b.largest, 0) ? a.largest : b.largest;
+  return merged;
+}
+
 }  // namespace caravan::worker

@@ -21,6 +21,9 @@ int64_t IdOf(CandidateKey key);
 ShardCandidates MergeCandidates(absl::Span<const ShardCandidates> pieces,
                                 const CandidateRequest& request);
 
+// What two shards of a row choose together.
+ChosenToken MergeChosen(const ChosenToken& a, const ChosenToken& b);
+
 }  // namespace caravan::worker
 
 #endif  // CARAVAN_WORKER_BACKEND_CANDIDATE_ORDER_H_

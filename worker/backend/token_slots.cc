@@ -14,4 +14,13 @@ absl::Status CheckSlots(TokenSlot first, int64_t count, int64_t per_set) {
                    " tokens=", count, " reserved=", per_set));
 }
 
+absl::Status CheckParts(const VocabularyShard& shard, int64_t count,
+                        int64_t reserved) {
+  CARAVAN_CHECK(shard.rank >= 0 && shard.rank < shard.num_ranks);
+  if (shard.num_ranks * count <= reserved) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "more parts of tokens than were reserved: ranks=", shard.num_ranks,
+      " tokens=", count, " reserved=", reserved));
+}
+
 }  // namespace caravan::worker

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "base/dtype.h"
+#include "base/tensor.h"
 #include "worker/backend/backend.h"
 
 namespace caravan::worker {
@@ -12,6 +14,17 @@ namespace caravan::worker {
 // kResourceExhausted: `count` slots from `first` on are not within those that
 // each set has.
 absl::Status CheckSlots(TokenSlot first, int64_t count, int64_t per_set);
+
+// kResourceExhausted: there is no room for what the ranks find for so many
+// requests.
+absl::Status CheckParts(const VocabularyShard& shard, int64_t count,
+                        int64_t reserved);
+
+// As they travel: of ChosenToken, which ranks exchange in the device's memory.
+inline Tensor PartsAsTensor(void* parts, int64_t count) {
+  static_assert(sizeof(ChosenToken) == 3 * sizeof(float));
+  return {parts, DType::kFloat32, count, 3};
+}
 
 }  // namespace caravan::worker
 

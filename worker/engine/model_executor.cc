@@ -116,9 +116,16 @@ bool ModelExecutor::MayBegin() const {
 }
 
 bool ModelExecutor::CanBeginAhead() const {
-  return !begun_.empty() && MayBegin() &&
+  return !begun_.empty() && MayBegin() && StepsAreOnlyEnqueued() &&
          options_.backend->HasToWaitForTokens(
              TokenSetOf(begun_.front().result.number()));
+}
+
+bool ModelExecutor::StepsAreOnlyEnqueued() const {
+  // Else the last stage would wait in Begin for what the first stage sends, and
+  // that one for the ids of the step before.
+  return !tensor_group_->waits_for_peers() &&
+         !pipeline_group_->waits_for_peers();
 }
 
 absl::Status ModelExecutor::RunLayers(const v1::Step& step, BegunStep* begun) {
@@ -130,12 +137,8 @@ absl::Status ModelExecutor::RunLayers(const v1::Step& step, BegunStep* begun) {
     return pipeline_group_->SendTensor(decoder_->Hidden(batch.num_rows),
                                        stage_ + 1);
   }
-  // Of several stages the first takes ids off a link, of several ranks each
-  // knows but its own candidates.
-  if (num_stages_ == 1 && sampler_->CanChoose(begun->batch)) {
-    return ChooseOnDevice(begun);
-  }
-  return absl::OkStatus();
+  return sampler_->CanChoose(begun->batch) ? ChooseOnDevice(begun)
+                                           : absl::OkStatus();
 }
 
 absl::Status ModelExecutor::ChooseOnDevice(BegunStep* begun) {
@@ -156,36 +159,39 @@ absl::StatusOr<v1::StepResult> ModelExecutor::Finish() {
   CARAVAN_CHECK(!begun_.empty());
   BegunStep begun = std::move(begun_.front());
   begun_.pop_front();
-  if (begun.chosen) {
-    CARAVAN_RETURN_IF_ERROR(ReadChosen(&begun));
-  } else if (is_last_stage()) {
-    CARAVAN_RETURN_IF_ERROR(SampleOnHost(&begun));
+  if (!is_last_stage()) return std::move(begun.result);
+  SetPhase(EnginePhase::kSample);
+  CARAVAN_ASSIGN_OR_RETURN(
+      const std::vector<int32_t> ids,
+      begun.chosen ? ReadChosen(&begun) : SampleOnHost(&begun));
+  if (!is_first_stage() && !ids.empty()) {
+    CARAVAN_RETURN_IF_ERROR(pipeline_group_->Send(AsBytes(ids), 0));
   }
   return std::move(begun.result);
 }
 
-absl::Status ModelExecutor::ReadChosen(BegunStep* begun) {
-  SetPhase(EnginePhase::kSample);
+absl::StatusOr<std::vector<int32_t>> ModelExecutor::ReadChosen(
+    BegunStep* begun) {
   const uint64_t number = begun->result.number();
   CARAVAN_RETURN_IF_ERROR(
       sampler_->ReadChosen(TokenSetOf(number), &begun->result));
+  std::vector<int32_t> ids;
   for (const v1::SequenceResult& chosen : begun->result.sequences()) {
     sequences_.Learn(chosen.sequence(), number, chosen.id());
+    ids.push_back(chosen.id());
   }
-  return absl::OkStatus();
+  return ids;
 }
 
-absl::Status ModelExecutor::SampleOnHost(BegunStep* begun) {
-  SetPhase(EnginePhase::kSample);
+absl::StatusOr<std::vector<int32_t>> ModelExecutor::SampleOnHost(
+    BegunStep* begun) {
   const StepBatch& batch = begun->batch;
-  CARAVAN_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+  CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                            sampler_->Run(batch, &begun->result));
-  if (ids.empty()) return absl::OkStatus();
-  if (!is_first_stage()) return pipeline_group_->Send(AsBytes(ids), 0);
   for (size_t i = 0; i < ids.size(); ++i) {
     batch.sequences[batch.sampled[i].entry]->last_id = ids[i];
   }
-  return absl::OkStatus();
+  return ids;
 }
 
 absl::Status ModelExecutor::FillHidden(const v1::Step& step,

@@ -41,9 +41,9 @@ struct ModelExecutorOptions {
 // that link only when a step needs them, so it runs ahead of the stages after
 // it.
 //
-// One rank that is a whole replica closes the loop on its device: where that
-// can choose all tokens of a step, the next step may be begun before they are
-// known, and takes them there (docs/decisions/0016).
+// Where the devices of the last stage can choose all tokens of a step, its
+// ranks may begin the next step before they know them; a stage that is first
+// and last takes them on the device (docs/decisions/0016).
 class ModelExecutor final : public StepExecutor {
  public:
   // Makes the groups (all ranks must do so), loads the shard, allocates all.
@@ -79,8 +79,12 @@ class ModelExecutor final : public StepExecutor {
   }
   absl::Status RunLayers(const v1::Step& step, BegunStep* begun);
   absl::Status ChooseOnDevice(BegunStep* begun);
-  absl::Status ReadChosen(BegunStep* begun);
-  absl::Status SampleOnHost(BegunStep* begun);
+  // Whether a step that is begun before another's result is known waits for
+  // nothing that only that result brings about.
+  bool StepsAreOnlyEnqueued() const;
+  // Both tell the ids of a step's tokens, and complete its result.
+  absl::StatusOr<std::vector<int32_t>> ReadChosen(BegunStep* begun);
+  absl::StatusOr<std::vector<int32_t>> SampleOnHost(BegunStep* begun);
 
   absl::Status FillHidden(const v1::Step& step, const StepBatch& batch);
   // The input ids of all rows, or slots of ids that the step before chooses;

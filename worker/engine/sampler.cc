@@ -59,6 +59,15 @@ absl::Status NotFinite(int64_t row, float value) {
 
 }  // namespace
 
+Sampler::Sampler(const Options& options)
+    : options_(options),
+      shard_({.first_id = options.vocabulary_begin,
+              .rank = options.group->rank(),
+              .num_ranks = options.group->size(),
+              .gather = [group = options.group](const Tensor& parts) {
+                return group->AllGatherTensor(parts);
+              }}) {}
+
 absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
     const Tensor& logits, absl::Span<const SampleRequest> requests) {
   std::vector<int32_t> ids(requests.size(), -1);
@@ -106,7 +115,7 @@ absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
 }
 
 bool Sampler::CanChoose(const v1::SamplingParameters& sampling) const {
-  return options_.group->size() == 1 && !HasFilter(sampling);
+  return !HasFilter(sampling);
 }
 
 absl::Status Sampler::Choose(const Tensor& logits,
@@ -116,7 +125,7 @@ absl::Status Sampler::Choose(const Tensor& logits,
   for (const SampleRequest& request : requests) {
     candidates.push_back(ToCandidate(request));
   }
-  return options_.backend->ChooseTokens(logits, candidates, first);
+  return options_.backend->ChooseTokens(logits, shard_, candidates, first);
 }
 
 absl::StatusOr<std::vector<int32_t>> Sampler::ReadChosen(int set,

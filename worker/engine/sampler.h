@@ -33,8 +33,8 @@ struct LogprobRequest {
 // logits, with the same result as if one rank held the whole vocabulary. One
 // thread.
 //
-// Where one rank holds the whole vocabulary and nothing is filtered, the device
-// can choose without the host: Choose enqueues that, ReadChosen waits for it.
+// Where nothing is filtered, the devices can choose without their hosts: Choose
+// enqueues that, ReadChosen waits for it.
 //
 // kInternal: a row whose largest logit is not finite.
 class Sampler final {
@@ -45,13 +45,13 @@ class Sampler final {
     Backend* backend = nullptr;    // both outlive the sampler
     Communicator* group = nullptr;
   };
-  explicit Sampler(const Options& options) : options_(options) {}
+  explicit Sampler(const Options& options);
 
   absl::StatusOr<std::vector<int32_t>> Sample(
       const Tensor& logits, absl::Span<const SampleRequest> requests);
 
   // Whether Choose takes such a row: what Sample would give is then one
-  // candidate of this rank.
+  // candidate of one rank.
   bool CanChoose(const v1::SamplingParameters& sampling) const;
   // Enqueues: the ids that Sample would return go to slots from `first` on.
   absl::Status Choose(const Tensor& logits,
@@ -82,6 +82,7 @@ class Sampler final {
       absl::Span<const Merged> merged);
 
   const Options options_;
+  const VocabularyShard shard_;
 };
 
 }  // namespace caravan::worker

@@ -71,6 +71,7 @@ absl::Status Decoder::Allocate() {
                           .max_positions = limits.max_positions,
                           .max_logit_rows = limits.max_logit_rows,
                           .vocabulary_size = logits_.cols,  // 0 without a head
+                          .vocabulary_ranks = options_.group->size(),
                           .attention = shape.attention});
 }
 

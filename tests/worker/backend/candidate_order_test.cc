@@ -42,6 +42,20 @@ TEST(CandidateOrder, PiecesBecomeOne) {
   EXPECT_EQ(merged.winner.id, 0);
 }
 
+TEST(CandidateOrder, ShardsChooseTogether) {
+  // By the value, which need not be the largest logit; by the id among equals.
+  const ChosenToken merged = MergeChosen({7, 2.0f, 1.5f}, {3, 2.5f, 1.0f});
+  EXPECT_EQ(merged.id, 3);
+  EXPECT_EQ(merged.value, 2.5f);
+  EXPECT_EQ(merged.largest, 1.5f);
+  EXPECT_EQ(MergeChosen({3, 2.5f, 1.0f}, {7, 2.5f, 1.0f}).id, 3);
+  EXPECT_EQ(MergeChosen({7, 2.5f, 1.0f}, {3, 2.5f, 1.0f}).id, 3);
+  // What is not a number is told only where nothing is one.
+  EXPECT_EQ(MergeChosen({3, kNan, kNan}, {7, 1.0f, 1.0f}).id, 7);
+  EXPECT_EQ(MergeChosen({3, kNan, kNan}, {7, 1.0f, 1.0f}).largest, 1.0f);
+  EXPECT_TRUE(std::isnan(MergeChosen({3, 1, kNan}, {7, 1, kNan}).largest));
+}
+
 TEST(CandidateOrder, NoWinnerIsNone) {
   EXPECT_EQ(MergeCandidates({}, {.num_top = 1}).winner.id, -1);
   EXPECT_TRUE(MergeCandidates({}, {.num_top = 1}).top.empty());

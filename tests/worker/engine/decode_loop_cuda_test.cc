@@ -13,6 +13,7 @@
 #include "tests/support/quantized_source.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/backend/cuda/gate.h"
+#include "tests/worker/engine/gated_host.h"
 #include "tests/worker/engine/mixed_steps.h"
 #include "worker/backend/cuda/cuda_backend.h"
 #include "worker/backend/cuda/device_context.h"
@@ -129,39 +130,10 @@ TEST_P(DecodeLoopCudaTest, StepsAreBegunBehindStepsThatRun) {
   }
 }
 
-// Has all steps at once. The device stands still until the oldest step is to be
-// finished.
-class GatedHost final : public StepHost {
- public:
-  GatedHost(const std::vector<v1::Step>& steps, Gate& gate)
-      : steps_(steps), gate_(gate) {}
-
-  absl::StatusOr<v1::Step> NextStep(absl::Time) override {
-    if (next_ == steps_.size()) return absl::CancelledError("stop");
-    return steps_[next_++];
-  }
-  void OnIdle() override {}
-  void OnStep(uint64_t number) override {
-    if (!order.empty() && number < order.back()) gate_.Open();
-    order.push_back(number);
-  }
-  void OnResult(v1::StepResult result) override {
-    results.push_back(result.SerializeAsString());
-  }
-
-  std::vector<uint64_t> order;
-  StepResults results;
-
- private:
-  const std::vector<v1::Step>& steps_;
-  Gate& gate_;
-  size_t next_ = 0;
-};
-
 TEST_P(DecodeLoopCudaTest, TheLoopBeginsTheStepThatIsThere) {
   Gate gate;
   ASSERT_TRUE(gate.Close(context_->stream()));
-  GatedHost host(steps_, gate);
+  GatedHost host(steps_, &gate);
   EXPECT_THAT(StepLoop(*executor_, host).Run(),
               testing::StatusIs(absl::StatusCode::kCancelled, "stop"));
   ASSERT_GE(host.order.size(), 3u);

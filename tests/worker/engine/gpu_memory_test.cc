@@ -2,6 +2,7 @@
 // step, against its plan. golden_cuda_test.cc: steps allocate nothing.
 
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -71,11 +72,13 @@ void ExpectPlannedBytes(const ModelSource& source, const PlanOptions& options) {
                << Name(options.quantization)
                << " max_model_len=" << options.max_model_len);
   CARAVAN_ASSERT_OK_AND_ASSIGN(const Plans plans, MakePlans(source, options));
-  const auto worlds = CreateLocalWorlds(1);
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const auto group,
-      worlds[0]->CreateGroup({.name = "alone", .world_ranks = {0}}));
+  const auto worlds = CreateLocalWorlds(options.tp);
+  std::vector<int> members(options.tp);
+  std::iota(members.begin(), members.end(), 0);
   for (const partition::RankPlan& rank : plans.plan.ranks) {
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto group,
+                                 worlds[rank.tp_rank]->CreateGroup(
+                                     {.name = "tp", .world_ranks = members}));
     CARAVAN_ASSERT_OK_AND_ASSIGN(const auto backend,
                                  CreateCudaBackend(CudaBackendOptions{
                                      .deterministic = options.deterministic}));

@@ -27,7 +27,7 @@ constexpr int64_t kVocabulary = 1003;
 struct Outcome {
   std::vector<int32_t> ids;
   std::vector<std::string> logprobs;  // serialized
-  std::vector<int64_t> choosable;     // rows; of one rank
+  std::vector<int64_t> choosable;     // rows
   std::vector<int32_t> chosen;        // of those
   absl::Status chosen_status;
   absl::Status status;
@@ -41,8 +41,8 @@ struct Case {
   int64_t rows() const { return static_cast<int64_t>(sampling.size()); }
 };
 
-// What the device chooses alone, where it can: in the order of those rows.
-absl::Status ChooseAhead(const Case& input, const Tensor& logits,
+// What the devices choose alone, where they can: in the order of those rows.
+absl::Status ChooseAhead(const Case& input, const Tensor& logits, int num_ranks,
                          Backend& backend, Sampler& sampler, Outcome* outcome) {
   std::vector<SampleRequest> requests;
   for (int64_t row = 0; row < input.rows(); ++row) {
@@ -51,8 +51,9 @@ absl::Status ChooseAhead(const Case& input, const Tensor& logits,
     requests.push_back(
         {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
   }
-  absl::Status status =
-      backend.Reserve({.max_rows = 20, .vocabulary_size = kVocabulary});
+  absl::Status status = backend.Reserve({.max_rows = 20,
+                                         .vocabulary_size = logits.cols,
+                                         .vocabulary_ranks = num_ranks});
   if (!status.ok()) return status;
   status = sampler.Choose(logits, requests, {.set = 1, .index = 0});
   if (!status.ok()) return status;
@@ -87,11 +88,8 @@ absl::Status RunShard(const Case& input, World* world, Outcome* outcome) {
     requests.push_back(
         {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
   }
-  if (world->size() == 1) {
-    const absl::Status chosen =
-        ChooseAhead(input, logits, **backend, sampler, outcome);
-    if (!chosen.ok()) outcome->chosen_status = chosen;
-  }
+  outcome->chosen_status =
+      ChooseAhead(input, logits, world->size(), **backend, sampler, outcome);
   auto ids = sampler.Sample(logits, requests);
   if (!ids.ok()) return ids.status();
   outcome->ids = *ids;
@@ -163,15 +161,18 @@ TEST(SamplerTest, ShardsGiveWhatTheWholeGives) {
   }
 }
 
-TEST(SamplerTest, TheDeviceChoosesWhatSampleGives) {
+TEST(SamplerTest, DevicesChooseWhatSampleGives) {
   for (float spread : {8.0f, 0.05f}) {
-    const Outcome outcome = RunShards(RandomCase(spread), 1)[0];
-    CARAVAN_ASSERT_OK(outcome.status);
-    CARAVAN_ASSERT_OK(outcome.chosen_status);
-    // The others have filters.
-    EXPECT_EQ(outcome.choosable, (std::vector<int64_t>{0, 1}));
-    EXPECT_EQ(outcome.chosen,
-              (std::vector<int32_t>{outcome.ids[0], outcome.ids[1]}));
+    for (int num_ranks : {1, 2, 3, 5}) {
+      for (const Outcome& outcome : RunShards(RandomCase(spread), num_ranks)) {
+        CARAVAN_ASSERT_OK(outcome.status);
+        CARAVAN_ASSERT_OK(outcome.chosen_status);
+        // The others have filters.
+        EXPECT_EQ(outcome.choosable, (std::vector<int64_t>{0, 1}));
+        EXPECT_EQ(outcome.chosen,
+                  (std::vector<int32_t>{outcome.ids[0], outcome.ids[1]}));
+      }
+    }
   }
 }
 
@@ -218,9 +219,14 @@ TEST(SamplerTest, RefusesLogitsThatAreNotFinite) {
     EXPECT_THAT(outcome.status,
                 StatusIs(absl::StatusCode::kInternal, HasSubstr("not finite")));
   }
-  EXPECT_THAT(RunShards(input, 1)[0].chosen_status,
-              StatusIs(absl::StatusCode::kInternal,
-                       HasSubstr("logits are not finite: row=1 largest=nan")));
+  for (int num_ranks : {1, 3}) {
+    for (const Outcome& outcome : RunShards(input, num_ranks)) {
+      EXPECT_THAT(
+          outcome.chosen_status,
+          StatusIs(absl::StatusCode::kInternal,
+                   HasSubstr("logits are not finite: row=1 largest=nan")));
+    }
+  }
   input = RandomCase(1);
   input.logits[kVocabulary + 70] = std::numeric_limits<float>::infinity();
   for (const Outcome& outcome : RunShards(input, 2)) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -112,6 +113,11 @@ class CpuBackend final : public Backend {
         set.resize(limits.max_rows);
       }
     }
+    const int64_t parts = limits.vocabulary_ranks * limits.max_rows;
+    if (limits.vocabulary_ranks > 1 &&
+        static_cast<int64_t>(token_parts_.size()) < parts) {
+      token_parts_.resize(parts);
+    }
     return absl::OkStatus();
   }
 
@@ -200,22 +206,31 @@ class CpuBackend final : public Backend {
     return absl::OkStatus();
   }
 
-  absl::Status ChooseTokens(const Tensor& logits,
+  absl::Status ChooseTokens(const Tensor& logits, const VocabularyShard& shard,
                             absl::Span<const CandidateRequest> requests,
                             TokenSlot first) override {
     std::vector<ChosenToken>& set = token_sets_[first.set];
-    CARAVAN_RETURN_IF_ERROR(CheckSlots(first,
-                                       static_cast<int64_t>(requests.size()),
-                                       static_cast<int64_t>(set.size())));
-    std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
-    for (CandidateRequest& request : for_largest) request.num_top = 1;
-    std::vector<ShardCandidates> results(requests.size());
+    const auto count = static_cast<int64_t>(requests.size());
     CARAVAN_RETURN_IF_ERROR(
-        Candidates(logits, 0, for_largest, absl::MakeSpan(results)));
-    for (size_t i = 0; i < requests.size(); ++i) {
-      const Candidate& largest = results[i].top[0];
-      set[first.index + static_cast<int64_t>(i)] = {
-          requests[i].noise ? results[i].winner.id : largest.id, largest.value};
+        CheckSlots(first, count, static_cast<int64_t>(set.size())));
+    if (requests.empty()) return absl::OkStatus();
+    const absl::Span<ChosenToken> tokens =
+        absl::MakeSpan(set).subspan(first.index, count);
+    if (shard.num_ranks == 1) {
+      return ChooseFromShard(logits, shard.first_id, requests, tokens);
+    }
+    CARAVAN_RETURN_IF_ERROR(
+        CheckParts(shard, count, static_cast<int64_t>(token_parts_.size())));
+    const auto part = [&](int rank) {
+      return absl::MakeSpan(token_parts_).subspan(rank * count, count);
+    };
+    CARAVAN_RETURN_IF_ERROR(
+        ChooseFromShard(logits, shard.first_id, requests, part(shard.rank)));
+    CARAVAN_RETURN_IF_ERROR(shard.gather(
+        PartsAsTensor(token_parts_.data(), shard.num_ranks * count)));
+    absl::c_copy(part(0), tokens.begin());
+    for (int rank = 1; rank < shard.num_ranks; ++rank) {
+      absl::c_transform(tokens, part(rank), tokens.begin(), MergeChosen);
     }
     return absl::OkStatus();
   }
@@ -257,12 +272,29 @@ class CpuBackend final : public Backend {
   absl::Status Synchronize() override { return absl::OkStatus(); }
 
  private:
+  absl::Status ChooseFromShard(const Tensor& logits, int64_t first_id,
+                               absl::Span<const CandidateRequest> requests,
+                               absl::Span<ChosenToken> tokens) {
+    std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
+    for (CandidateRequest& request : for_largest) request.num_top = 1;
+    std::vector<ShardCandidates> results(requests.size());
+    CARAVAN_RETURN_IF_ERROR(
+        Candidates(logits, first_id, for_largest, absl::MakeSpan(results)));
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Candidate& largest = results[i].top[0];
+      const Candidate& chosen = requests[i].noise ? results[i].winner : largest;
+      tokens[i] = {chosen.id, chosen.value, largest.value};
+    }
+    return absl::OkStatus();
+  }
+
   const InstructionSet set_;
   const std::string name_;
   const std::unique_ptr<ThreadPool> pool_;
   Scratch scratch_;
   const ProductContext context_;
   std::array<std::vector<ChosenToken>, kTokenSets> token_sets_;
+  std::vector<ChosenToken> token_parts_;  // (ranks, tokens)
 };
 
 }  // namespace

@@ -7,8 +7,8 @@ namespace {
 constexpr int kThreads = 64;
 
 // What is not a number counts as minus infinity but keeps its value.
-__device__ float NumberOf(const DeviceCandidate& candidate) {
-  return candidate.value == candidate.value ? candidate.value : -INFINITY;
+__device__ bool IsLarger(float a, float b) {
+  return (a == a ? a : -INFINITY) > (b == b ? b : -INFINITY);
 }
 
 // Ids rise from piece to piece: of equals the first stays.
@@ -17,7 +17,7 @@ __device__ DeviceCandidate First(const DeviceCandidate* pieces,
   DeviceCandidate first = pieces[0];
   for (int piece = 1; piece < num_pieces; ++piece) {
     const DeviceCandidate other = pieces[piece];
-    if (NumberOf(other) > NumberOf(first)) first = other;
+    if (IsLarger(other.value, first.value)) first = other;
   }
   return first;
 }
@@ -30,11 +30,34 @@ __global__ void __launch_bounds__(kThreads)
   if (request >= a.num_requests) return;
   const int64_t at = static_cast<int64_t>(request) * a.num_pieces;
   const DeviceCandidate largest = First(a.top + at, a.num_pieces);
-  int32_t id = largest.id;
+  DeviceCandidate chosen = largest;
   if (a.requests[request].noise != 0) {
-    id = First(a.winners + at, a.num_pieces).id;
+    chosen = First(a.winners + at, a.num_pieces);
   }
-  a.tokens[request] = {id, largest.value};
+  a.tokens[request] = {chosen.id, chosen.value, largest.value};
+}
+
+// A thread for each request, as above.
+// Limits: 48 registers, 0 KiB of static shared memory.
+__global__ void __launch_bounds__(kThreads)
+    MergeShardsKernel(MergeShardsArguments a) {
+  const int request = blockIdx.x * kThreads + threadIdx.x;
+  if (request >= a.num_requests) return;
+  DeviceToken first = a.parts[request];
+  for (int shard = 1; shard < a.num_shards; ++shard) {
+    const DeviceToken other =
+        a.parts[static_cast<int64_t>(shard) * a.num_requests + request];
+    if (IsLarger(other.value, first.value)) {
+      first.id = other.id;
+      first.value = other.value;
+    }
+    if (IsLarger(other.largest, first.largest)) first.largest = other.largest;
+  }
+  a.tokens[request] = first;
+}
+
+unsigned BlocksFor(int num_requests) {
+  return (num_requests + kThreads - 1) / kThreads;
 }
 
 }  // namespace
@@ -42,8 +65,15 @@ __global__ void __launch_bounds__(kThreads)
 cudaError_t ChooseTokens(const ChooseArguments& a, cudaStream_t stream) {
   if (a.num_requests < 0 || a.num_pieces < 1) return cudaErrorInvalidValue;
   if (a.num_requests == 0) return cudaSuccess;
-  const unsigned blocks = (a.num_requests + kThreads - 1) / kThreads;
-  return Launch(ChooseTokensKernel, {dim3(blocks), dim3(kThreads)}, stream, a);
+  return Launch(ChooseTokensKernel,
+                {dim3(BlocksFor(a.num_requests)), dim3(kThreads)}, stream, a);
+}
+
+cudaError_t MergeShards(const MergeShardsArguments& a, cudaStream_t stream) {
+  if (a.num_requests < 0 || a.num_shards < 1) return cudaErrorInvalidValue;
+  if (a.num_requests == 0) return cudaSuccess;
+  return Launch(MergeShardsKernel,
+                {dim3(BlocksFor(a.num_requests)), dim3(kThreads)}, stream, a);
 }
 
 }  // namespace caravan::worker::cuda

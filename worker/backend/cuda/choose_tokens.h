@@ -1,4 +1,4 @@
-// From what pieces of rows contribute to the tokens that are taken.
+// From what pieces and shards of rows contribute to the tokens that are taken.
 #ifndef CARAVAN_WORKER_BACKEND_CUDA_CHOOSE_TOKENS_H_
 #define CARAVAN_WORKER_BACKEND_CUDA_CHOOSE_TOKENS_H_
 
@@ -13,6 +13,7 @@ namespace caravan::worker::cuda {
 // A caravan::worker::ChosenToken.
 struct DeviceToken {
   int32_t id;
+  float value;
   float largest;
 };
 
@@ -30,6 +31,18 @@ struct ChooseArguments {
 // first largest logit, in the order of candidate_order.h.
 [[nodiscard]] cudaError_t ChooseTokens(const ChooseArguments& arguments,
                                        cudaStream_t stream);
+
+// What shards of the vocabulary, in order of ids, have chosen each.
+struct MergeShardsArguments {
+  const DeviceToken* parts = nullptr;  // (shards, requests)
+  int num_shards = 0;
+  int num_requests = 0;
+  DeviceToken* tokens = nullptr;  // one for each request
+};
+
+// Enqueues: what they choose together, in the same order.
+[[nodiscard]] cudaError_t MergeShards(const MergeShardsArguments& arguments,
+                                      cudaStream_t stream);
 
 }  // namespace caravan::worker::cuda
 

@@ -20,6 +20,7 @@
 #include "worker/backend/cuda/staging.h"
 #include "worker/backend/cuda/step_graphs.h"
 #include "worker/backend/cuda/token_sets.h"
+#include "worker/backend/token_slots.h"
 
 namespace caravan::worker {
 namespace {
@@ -111,7 +112,8 @@ class CudaBackend final : public Backend {
     CARAVAN_RETURN_IF_ERROR(linear_.Reserve(limits));
     CARAVAN_RETURN_IF_ERROR(attention_.Reserve(limits));
     if (limits.vocabulary_size == 0) return absl::OkStatus();
-    CARAVAN_RETURN_IF_ERROR(tokens_.Reserve(limits.max_rows));
+    CARAVAN_RETURN_IF_ERROR(
+        tokens_.Reserve(limits.max_rows, limits.vocabulary_ranks));
     return sampling_.Reserve(limits.vocabulary_size);
   }
 
@@ -181,14 +183,17 @@ class CudaBackend final : public Backend {
     return sampling_.Candidates(logits, first_id, requests, results);
   }
 
-  absl::Status ChooseTokens(const Tensor& logits,
+  absl::Status ChooseTokens(const Tensor& logits, const VocabularyShard& shard,
                             absl::Span<const CandidateRequest> requests,
                             TokenSlot first) override {
     const auto count = static_cast<int64_t>(requests.size());
     CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceToken* const slots,
                              tokens_.Slots(first, count));
     if (count == 0) return absl::OkStatus();
-    CARAVAN_RETURN_IF_ERROR(sampling_.ChooseTokens(logits, requests, slots));
+    CARAVAN_RETURN_IF_ERROR(
+        shard.num_ranks == 1
+            ? sampling_.ChooseTokens(logits, shard.first_id, requests, slots)
+            : ChooseTogether(logits, shard, requests, slots));
     return tokens_.EnqueueRead(first, count);
   }
 
@@ -225,6 +230,27 @@ class CudaBackend final : public Backend {
   absl::Status Synchronize() override { return context_->Wait(); }
 
  private:
+  // All ranks choose from what each has found.
+  absl::Status ChooseTogether(const Tensor& logits,
+                              const VocabularyShard& shard,
+                              absl::Span<const CandidateRequest> requests,
+                              cuda::DeviceToken* slots) {
+    const auto count = static_cast<int64_t>(requests.size());
+    CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceToken* const parts,
+                             tokens_.Parts(shard, count));
+    CARAVAN_RETURN_IF_ERROR(sampling_.ChooseTokens(
+        logits, shard.first_id, requests, parts + shard.rank * count));
+    CARAVAN_RETURN_IF_ERROR(
+        shard.gather(PartsAsTensor(parts, shard.num_ranks * count)));
+    return cuda::CudaStatus(
+        cuda::MergeShards({.parts = parts,
+                           .num_shards = shard.num_ranks,
+                           .num_requests = static_cast<int>(count),
+                           .tokens = slots},
+                          context_->stream()),
+        "MergeShards");
+  }
+
   const std::shared_ptr<cuda::DeviceContext> context_;
   std::unique_ptr<cuda::StagingBuffer> copies_;
   cuda::WeightLoader loader_;

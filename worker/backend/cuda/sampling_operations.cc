@@ -184,8 +184,8 @@ absl::Status SamplingOperations::CandidatesOfGroup(
 }
 
 absl::Status SamplingOperations::ChooseTokens(
-    const Tensor& logits, absl::Span<const CandidateRequest> requests,
-    DeviceToken* tokens) {
+    const Tensor& logits, int64_t first_id,
+    absl::Span<const CandidateRequest> requests, DeviceToken* tokens) {
   CheckRows(logits, requests);
   const int64_t num_pieces = NumPieces(logits);
   std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
@@ -195,7 +195,7 @@ absl::Status SamplingOperations::ChooseTokens(
     CARAVAN_ASSIGN_OR_RETURN(const size_t count, SizeOfGroup(left, num_pieces));
     CARAVAN_ASSIGN_OR_RETURN(
         const CandidateArguments found,
-        EnqueueSearch(logits, /*first_id=*/0,
+        EnqueueSearch(logits, first_id,
                       Place(left.subspan(0, count), num_pieces)));
     CARAVAN_RETURN_IF_ERROR(
         CudaStatus(cuda::ChooseTokens({.requests = found.requests,

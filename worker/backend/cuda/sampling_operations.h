@@ -49,8 +49,9 @@ class SamplingOperations final {
   absl::Status Masses(const Tensor& logits,
                       absl::Span<const MassRequest> requests,
                       absl::Span<uint64_t> masses);
-  // Enqueues what fills `tokens`, on the device, one for each request.
-  absl::Status ChooseTokens(const Tensor& logits,
+  // Enqueues what fills `tokens`, on the device, one for each request: of this
+  // shard of the vocabulary, which begins at `first_id`.
+  absl::Status ChooseTokens(const Tensor& logits, int64_t first_id,
                             absl::Span<const CandidateRequest> requests,
                             DeviceToken* tokens);
 

@@ -9,10 +9,17 @@ namespace caravan::worker::cuda {
 namespace {
 
 constexpr int64_t kTokenBytes = sizeof(DeviceToken);
+static_assert(sizeof(DeviceToken) == sizeof(ChosenToken));
 
 }  // namespace
 
-absl::Status TokenSets::Reserve(int64_t per_set) {
+absl::Status TokenSets::Reserve(int64_t per_set, int num_ranks) {
+  const int64_t part_bytes =
+      num_ranks > 1 ? num_ranks * per_set * kTokenBytes : 0;
+  if (part_bytes > parts_.bytes()) {
+    CARAVAN_RETURN_IF_ERROR(context_.Wait());
+    CARAVAN_ASSIGN_OR_RETURN(parts_, DeviceMemory::Create(part_bytes));
+  }
   if (per_set <= per_set_) return absl::OkStatus();
   CARAVAN_RETURN_IF_ERROR(context_.Wait());
   per_set_ = 0;  // until it has worked
@@ -37,6 +44,13 @@ absl::StatusOr<DeviceToken*> TokenSets::Slots(TokenSlot first,
   return Slots(first.set) + first.index;
 }
 
+absl::StatusOr<DeviceToken*> TokenSets::Parts(const VocabularyShard& shard,
+                                              int64_t count) const {
+  CARAVAN_RETURN_IF_ERROR(
+      CheckParts(shard, count, parts_.bytes() / kTokenBytes));
+  return parts_.As<DeviceToken>();
+}
+
 absl::Status TokenSets::EnqueueRead(TokenSlot first, int64_t count) {
   CARAVAN_ASSIGN_OR_RETURN(const DeviceToken* const from, Slots(first, count));
   return host_[first.set]->EnqueueCopyFrom(from, first.index * kTokenBytes,
@@ -50,7 +64,7 @@ absl::Status TokenSets::Read(int set, absl::Span<ChosenToken> tokens) {
   CARAVAN_ASSIGN_OR_RETURN(const std::byte* const read, host_[set]->Free());
   const auto* from = reinterpret_cast<const DeviceToken*>(read);
   for (ChosenToken& token : tokens) {
-    token = {from->id, from->largest};
+    token = {from->id, from->value, from->largest};
     ++from;
   }
   return absl::OkStatus();

@@ -23,14 +23,21 @@ class TokenSets final {
  public:
   explicit TokenSets(DeviceContext& context) : context_(context) {}
 
-  // Room for so many tokens in each set. What they held is lost where there was
-  // less, and then it waits for the device.
-  absl::Status Reserve(int64_t per_set);
+  // Room for so many tokens in each set, and for as many from each of several
+  // ranks. What they held is lost where there was less, and then it waits for
+  // the device.
+  absl::Status Reserve(int64_t per_set, int num_ranks = 1);
 
   // The set's first slot on the device; null: there is no room.
   DeviceToken* Slots(int set) const;
   // kResourceExhausted: more than was reserved.
   absl::StatusOr<DeviceToken*> Slots(TokenSlot first, int64_t count) const;
+
+  // Where what all ranks of `shard` find is gathered: (ranks, count). One place
+  // for all steps, which use it in the stream's order. kResourceExhausted: more
+  // than was reserved.
+  absl::StatusOr<DeviceToken*> Parts(const VocabularyShard& shard,
+                                     int64_t count) const;
 
   // Enqueues what brings such slots to the host, behind what fills them.
   absl::Status EnqueueRead(TokenSlot first, int64_t count);
@@ -43,6 +50,7 @@ class TokenSets final {
   DeviceContext& context_;
   int64_t per_set_ = 0;
   DeviceMemory slots_;  // (sets, per_set)
+  DeviceMemory parts_;  // (ranks, per_set)
   std::array<std::unique_ptr<StagingBuffer>, kTokenSets> host_;
 };
 

@@ -54,8 +54,8 @@ class TokenSetsTest : public ::testing::Test {
 
 TEST_F(TokenSetsTest, AreReadWithoutWaitingForWhatFollows) {
   const DeviceVector<DeviceToken> some(
-      std::vector<DeviceToken>{{10, 5}, {11, 5.5f}});
-  const DeviceVector<DeviceToken> more(std::vector<DeviceToken>{{20, 10}});
+      std::vector<DeviceToken>{{10, 1, 5}, {11, 2, 5.5f}});
+  const DeviceVector<DeviceToken> more(std::vector<DeviceToken>{{20, 3, 10}});
   CARAVAN_ASSERT_OK(tokens_->Reserve(3));
   Fill({.set = 1, .index = 0}, some);
   Fill({.set = 1, .index = 2}, more);
@@ -85,6 +85,20 @@ TEST_F(TokenSetsTest, HaveTheRoomThatWasReserved) {
   CARAVAN_ASSERT_OK(tokens_->Reserve(2));  // the larger room stays
   EXPECT_EQ(emulated::MemoryCallsMade(), before);
   CARAVAN_EXPECT_OK(tokens_->Slots({}, 4));
+}
+
+TEST_F(TokenSetsTest, HaveRoomForThePartsOfRanks) {
+  const VocabularyShard shard = {.rank = 2, .num_ranks = 3};
+  CARAVAN_ASSERT_OK(tokens_->Reserve(4));
+  EXPECT_THAT(tokens_->Parts(shard, 1),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  CARAVAN_ASSERT_OK(tokens_->Reserve(4, /*num_ranks=*/3));
+  CARAVAN_ASSERT_OK_AND_ASSIGN(DeviceToken* const parts,
+                               tokens_->Parts(shard, 4));
+  EXPECT_NE(parts, nullptr);
+  EXPECT_THAT(tokens_->Parts(shard, 5),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       ::testing::HasSubstr("reserved=12")));
 }
 
 }  // namespace

@@ -22,10 +22,12 @@ struct StagedWorldOptions {
 };
 
 // A group whose members all have devices of this rank's kind is the device
-// world's. In any other, tensors go through the host's memory: a call copies,
-// which waits for the device, and the host's group carries them. That costs a
-// pipeline link the time of two copies and of the device running dry for it;
-// docs/decisions/0009-mixed-clusters.md.
+// world's. In any other, tensors to and from members of this kind go by a group
+// of the device world that those make among themselves, as "NAME.direct". All
+// others, and what all members do together, go through the host's memory: a
+// call copies, which waits for the device, and the host's group carries them.
+// That costs a pipeline link the time of two copies and of the device running
+// dry for it; docs/decisions/0010-mixed-clusters.md.
 std::unique_ptr<World> MakeStagedWorld(StagedWorldOptions options);
 
 }  // namespace caravan::worker

@@ -135,6 +135,36 @@ TEST(StagedWorld, WhatTravelsInBFloat16IsRounded) {
   });
 }
 
+// Rank 1 makes by hand the two groups that a staged world makes.
+TEST(StagedWorld, MembersOfOneKindSendToEachOtherDirectly) {
+  auto devices = CreateLocalWorlds(kRanks);
+  auto hosts = CreateLocalWorlds(kRanks);
+  const GroupOptions all = {.name = "pp0", .world_ranks = {0, 1, 2}};
+  CARAVAN_ASSERT_OK_AND_ASSIGN(const auto backend,
+                               CreateCpuBackend({.num_threads = 1}));
+  std::thread sender([&] {
+    const auto world = MakeStagedWorld({.device_world = std::move(devices[0]),
+                                        .host_world = hosts[0].get(),
+                                        .same_kind = {true, true, false},
+                                        .backend = backend.get()});
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const auto group, world->CreateGroup(all));
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const Values values, Put(*backend, {1, 2}));
+    CARAVAN_ASSERT_OK(group->SendTensor(values.tensor, 1));
+  });
+  CARAVAN_EXPECT_OK(hosts[1]->CreateGroup(all));
+  CARAVAN_EXPECT_OK(hosts[2]->CreateGroup(all));
+  auto direct =
+      devices[1]->CreateGroup({.name = "pp0.direct", .world_ranks = {0, 1}});
+  std::vector<float> got(2);
+  if (direct.ok()) {
+    CARAVAN_EXPECT_OK(
+        (*direct)->RecvTensor({got.data(), DType::kFloat32, 1, 2}, 0));
+  }
+  sender.join();
+  CARAVAN_EXPECT_OK(direct);
+  EXPECT_THAT(got, ElementsAre(1, 2));
+}
+
 TEST(StagedWorld, GroupsOfOneKindAreTheDevices) {
   RunRanks([](Device& device) {
     if (device.world->rank() == 2) return;

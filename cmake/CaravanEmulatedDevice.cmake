@@ -143,7 +143,11 @@ endfunction()
 function(caravan_emulated_run name target environment)
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1 ${ARGN}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set(timeout 300)
+  if(CARAVAN_SANITIZE)
+    set(timeout 1500)
+  endif()
   set_tests_properties(${name} PROPERTIES
-    LABELS "unit;emulated" TIMEOUT 300
+    LABELS "unit;emulated" TIMEOUT ${timeout}
     ENVIRONMENT "${environment};TSAN_OPTIONS=halt_on_error=1")
 endfunction()

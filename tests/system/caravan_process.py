@@ -210,10 +210,13 @@ class Caravan:
 
     # --- HTTP
 
-    def connect(self, timeout=60):
+    # Seconds that an answer may take.
+    patience = 60
+
+    def connect(self, timeout=None):
         address = urllib.parse.urlparse(self.url)
         return http.client.HTTPConnection(
-            address.hostname, address.port, timeout=timeout)
+            address.hostname, address.port, timeout=timeout or self.patience)
 
     def get(self, path):
         connection = self.connect()

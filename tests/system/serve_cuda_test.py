@@ -205,8 +205,9 @@ def the_real_model_in_four_bits_goes_on_as_on_the_cpu(binary, folder):
         with Caravan(binary, [
                 model, "--device", device, "--quantization", "auto", *AS_THE_CPU,
                 "--max-model-len", "64", "--max-num-batched-tokens", "4",
-                "--stall-timeout", "60",  # an emulated GPU is slow
+                "--stall-timeout", "120",  # an emulated GPU is slow
                 "--port", "0"]) as caravan:
+            caravan.patience = 600  # with a sanitizer slower still
             caravan.wait_ready()
             got[device] = [caravan.complete(prompt, 8) for prompt in prompts]
             caravan.stop()

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
@@ -13,6 +14,12 @@
 #include "worker/engine/model_executor.h"
 
 namespace caravan::testing {
+namespace {
+
+// Emulated GPUs with a sanitizer need minutes for some steps.
+constexpr absl::Duration kPatience = absl::Minutes(10);
+
+}  // namespace
 
 using worker::ModelExecutor;
 
@@ -61,8 +68,9 @@ class LocalRanks::Impl {
     const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return !results_.empty() || !first_error_.ok();
     };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Seconds(60))) {
-      return absl::DeadlineExceededError("no step result after 60 s");
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&ready), kPatience)) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "no step result after ", absl::FormatDuration(kPatience)));
     }
     if (!first_error_.ok()) return first_error_;
     v1::StepResult result = std::move(results_.front());

@@ -1,5 +1,6 @@
 #include "tests/support/golden_rank.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "base/status_macros.h"
@@ -13,8 +14,8 @@ absl::Status RunGoldenRank(const GoldenRank& rank, worker::Backend& backend,
                            worker::World& world) {
   const std::string& path =
       rank.model_path.empty() ? rank.golden_folder : rank.model_path;
-  CARAVAN_ASSIGN_OR_RETURN(const ModelGolden golden,
-                           LoadGolden(rank.golden_folder));
+  CARAVAN_ASSIGN_OR_RETURN(ModelGolden golden, LoadGolden(rank.golden_folder));
+  golden.greedy.resize(std::min(golden.greedy.size(), rank.most_tokens));
   CARAVAN_ASSIGN_OR_RETURN(const std::unique_ptr<partition::ModelSource> source,
                            partition::OpenModel({.path = path}));
   CARAVAN_ASSIGN_OR_RETURN(const v1::EnginePlan plan,

@@ -2,7 +2,9 @@
 #ifndef CARAVAN_TESTS_SUPPORT_GOLDEN_RANK_H_
 #define CARAVAN_TESTS_SUPPORT_GOLDEN_RANK_H_
 
+#include <cstddef>
 #include <functional>
+#include <limits>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,6 +20,9 @@ struct GoldenRank {
   std::string model_path;  // empty: the golden's folder
   EnginePlanOptions plan = {.quantization = "none"};
   double logit_tolerance = kLogitTolerance;
+  // That are compared, of those that the golden has; not fewer than it has rows
+  // of logits.
+  size_t most_tokens = std::numeric_limits<size_t>::max();
   // Called, if at all, before the first step, and when all is as it should be,
   // before the rank leaves its groups: others may still be sending to it.
   std::function<void()> on_loaded;

@@ -225,8 +225,8 @@ absl::Status WaitInVain(
   CARAVAN_RETURN_IF_ERROR(
       ExpectError(status, absl::StatusCode::kDeadlineExceeded, texts));
   CARAVAN_CASE_EXPECT(took >= std::chrono::milliseconds(500));
-  // Generous, for machines that do many things at once.
-  CARAVAN_CASE_EXPECT(took < std::chrono::seconds(5));
+  // Generous, for machines that do many things at once, and sanitizers.
+  CARAVAN_CASE_EXPECT(took < std::chrono::seconds(20));
   CARAVAN_CASE_EXPECT(waits.load() >= 1, " got ", waits.load());
   return ExpectBroken(*group, "group=vain");
 }

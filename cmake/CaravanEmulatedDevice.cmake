@@ -120,10 +120,7 @@ function(caravan_emulated_test)
         "--gtest_filter=${filter_${variant}}")
     endif()
   endforeach()
-  set(timeout 60)
-  if(CARAVAN_SANITIZE)
-    set(timeout 300)
-  endif()
+  caravan_test_time(timeout 60)
   gtest_discover_tests(${ARG_NAME}
     TEST_PREFIX "${ARG_NAME}."
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
@@ -143,10 +140,7 @@ endfunction()
 function(caravan_emulated_run name target environment)
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1 ${ARGN}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set(timeout 300)
-  if(CARAVAN_SANITIZE)
-    set(timeout 1500)
-  endif()
+  caravan_test_time(timeout 300)
   set_tests_properties(${name} PROPERTIES
     LABELS "unit;emulated" TIMEOUT ${timeout}
     ENVIRONMENT "${environment};TSAN_OPTIONS=halt_on_error=1")

@@ -185,11 +185,16 @@ TEST(GpuMemoryTest, LoadsNothingWhereTooLittleIsFree) {
   rank.set_weight_bytes(1000);
   rank.set_activation_bytes(100);
   rank.set_kv_cache_bytes(free - 1099);
+  const auto worlds = CreateLocalWorlds(1);
+  CARAVAN_ASSERT_OK_AND_ASSIGN(
+      const auto group,
+      worlds[0]->CreateGroup({.name = "alone", .world_ranks = {0}}));
   const auto create = [&] {
     return CreateDecoder({.plan = &plans.engine,
                           .rank = &rank,
                           .source = source.get(),
-                          .backend = backend.get()});
+                          .backend = backend.get(),
+                          .group = group.get()});
   };
   const int64_t before = AllocatedBytes(0);
   EXPECT_THAT(create(), testing::StatusIs(absl::StatusCode::kResourceExhausted,

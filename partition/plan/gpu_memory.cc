@@ -37,7 +37,7 @@ constexpr int64_t kResultBytes = kMiB;
 // Slots of chosen tokens: backend.h and choose_tokens.h.
 constexpr int64_t kTokenSets = 2;
 constexpr int64_t kTokenBytes = 12;
-// worker/comm/nccl/nccl_communicator.cc
+// worker/comm/nccl/nccl_all_reduce.cc
 constexpr int64_t kChunkThresholdBytes = int64_t{256} << 10;
 constexpr int64_t kChunkAlignment = 16;
 

@@ -20,7 +20,7 @@ absl::Status CheckSlots(TokenSlot first, int64_t count, int64_t per_set);
 absl::Status CheckParts(const VocabularyShard& shard, int64_t count,
                         int64_t reserved);
 
-// As they travel: of ChosenToken, which ranks exchange in the device's memory.
+// So many ChosenToken in the device's memory, as ranks gather them.
 inline Tensor PartsAsTensor(void* parts, int64_t count) {
   static_assert(sizeof(ChosenToken) == 3 * sizeof(float));
   return {parts, DType::kFloat32, count, 3};

@@ -79,8 +79,7 @@ class ModelExecutor final : public StepExecutor {
   }
   absl::Status RunLayers(const v1::Step& step, BegunStep* begun);
   absl::Status ChooseOnDevice(BegunStep* begun);
-  // Whether a step that is begun before another's result is known waits for
-  // nothing that only that result brings about.
+  // Whether Begin waits for no other rank.
   bool StepsAreOnlyEnqueued() const;
   // Both tell the ids of a step's tokens, and complete its result.
   absl::StatusOr<std::vector<int32_t>> ReadChosen(BegunStep* begun);

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/conformance/communicator_case_support.h"
 #include "tests/emulated_device/control.h"
 #include "tests/emulated_device/nccl/nccl_control.h"
 #include "tests/support/engine_plan.h"
@@ -57,14 +58,8 @@ bool IsFailure(const absl::Status& status) {
 
 // Returns when all ranks have called it.
 absl::Status Meet(World& world) {
-  GroupOptions options = {.name = "end"};
-  for (int rank = 0; rank < world.size(); ++rank) {
-    options.world_ranks.push_back(rank);
-  }
-  CARAVAN_ASSIGN_OR_RETURN(const auto group, world.CreateGroup(options));
-  const std::byte mine{};
-  std::vector<std::byte> all(world.size());
-  return group->AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all));
+  CARAVAN_ASSIGN_OR_RETURN(const auto group, testing::GroupOfAll(world, "end"));
+  return testing::Barrier(*group);
 }
 
 // What a rank did.

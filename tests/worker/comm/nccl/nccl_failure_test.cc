@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/conformance/communicator_case_support.h"
 #include "tests/emulated_device/control.h"
 #include "tests/emulated_device/nccl/nccl_control.h"
 #include "tests/support/status_matchers.h"
@@ -57,7 +58,8 @@ absl::Status Gather(Communicator& group, const Tensor& tensor) {
       {tensor.data, tensor.dtype, group.size(), tensor.count() / group.size()});
 }
 
-// The all-reduce that is one gather, the one by chunks, and messages.
+// The all-reduce that is one gather, the one by chunks, the gather of tensors,
+// and messages.
 constexpr Operation kOperations[] = {{"AllReduce", 5000, Reduce},
                                      {"AllReduceByChunks", 100000, Reduce},
                                      {"AllGather", 300, Gather},
@@ -76,13 +78,6 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeGroup(
   GroupOptions options = AllRanks(self, "tp0");
   options.timeout = timeout;
   return self.world->CreateGroup(options);
-}
-
-// Returns when all ranks have called it.
-absl::Status Meet(Communicator& group) {
-  const std::byte mine{};
-  std::vector<std::byte> all(group.size());
-  return group.AllGather(absl::MakeConstSpan(&mine, 1), absl::MakeSpan(all));
 }
 
 // Tells when a rank waits for the device, from when it is armed.
@@ -201,7 +196,7 @@ TEST_P(NcclFailureTest, AnAbortRefusesLaterCalls) {
     } else {
       CARAVAN_ASSIGN_OR_RETURN(auto group, MakeGroup(self));
     }
-    CARAVAN_RETURN_IF_ERROR(Meet(*control));
+    CARAVAN_RETURN_IF_ERROR(testing::Barrier(*control));
     return status;
   });
   EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kAborted,
@@ -235,7 +230,7 @@ TEST_P(NcclFailureTest, AnAbortEndsAWaitForTheDevice) {
       wait.Notify();
       aborter.join();
     }
-    CARAVAN_RETURN_IF_ERROR(Meet(*control));
+    CARAVAN_RETURN_IF_ERROR(testing::Barrier(*control));
     return status;
   });
   EXPECT_LT(absl::Now() - begin, kSoon);

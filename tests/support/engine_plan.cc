@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "partition/plan/shard_fit.h"
 #include "partition/plan/shard_map.h"
+#include "tests/support/slowdown.h"
 
 namespace caravan::testing {
 namespace {
@@ -37,7 +38,7 @@ absl::StatusOr<v1::EnginePlan> MakeEnginePlan(
   plan.set_weight_dtype(options.weight_dtype);
   plan.set_quantization(options.quantization);
   plan.set_activation_dtype(options.activation_dtype);
-  plan.set_step_timeout_ms(30000);
+  plan.set_step_timeout_ms(30000 * kSlowdown);
   for (int stage = 0; stage < options.pp; ++stage) {
     for (int tp_rank = 0; tp_rank < options.tp; ++tp_rank) {
       v1::RankPlan* rank = plan.add_ranks();

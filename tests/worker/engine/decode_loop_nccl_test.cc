@@ -16,6 +16,7 @@
 #include "tests/emulated_device/nccl/nccl_control.h"
 #include "tests/support/engine_plan.h"
 #include "tests/support/quantized_source.h"
+#include "tests/support/slowdown.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/backend/cuda/gate.h"
 #include "tests/worker/comm/nccl/nccl_test_ranks.h"
@@ -190,7 +191,7 @@ using DecodeLoopFailureTest = DecodeLoopNcclTest;
 // before the layers and two in each come before it. The second step is begun by
 // then.
 TEST_P(DecodeLoopFailureTest, AGpuThatStandsStillAsTokensAreChosenIsNamed) {
-  plan_.set_step_timeout_ms(3000);
+  plan_.set_step_timeout_ms(3000 * testing::kSlowdown);
   emulated::InjectNcclFault(NcclFault::kStall, 1, 1 + 2 * kLayers);
   for (const RankRun& run : RunLoop()) {
     EXPECT_THAT(run.status,

@@ -13,6 +13,7 @@
 #include "tests/emulated_device/nccl/nccl_control.h"
 #include "tests/support/engine_plan.h"
 #include "tests/support/quantized_source.h"
+#include "tests/support/slowdown.h"
 #include "tests/support/status_matchers.h"
 #include "tests/worker/comm/nccl/nccl_test_ranks.h"
 #include "worker/backend/cuda/cuda_backend.h"
@@ -78,7 +79,7 @@ struct RankRun {
 struct RunOptions {
   int tp = 1;
   bool use_graphs = true;
-  int64_t step_timeout_ms = 30000;
+  int64_t step_timeout_ms = 30000 * testing::kSlowdown;
   int leaves = -1;  // the rank that goes before the last step
   bool keep_logits = false;
 };
@@ -193,7 +194,8 @@ constexpr int kOperationsBefore = kStepsBefore * (1 + 2 * kLayers) + 3;
 
 TEST_F(StepGraphsCudaTest, AGpuThatStandsStillWithinOneEndsTheWaitsOfAll) {
   emulated::InjectNcclFault(NcclFault::kStall, 1, kOperationsBefore);
-  for (const RankRun& run : Run({.tp = 3, .step_timeout_ms = 5000})) {
+  for (const RankRun& run :
+       Run({.tp = 3, .step_timeout_ms = 5000 * testing::kSlowdown})) {
     EXPECT_THAT(run.status,
                 StatusIs(absl::StatusCode::kDeadlineExceeded,
                          HasSubstr("all-reduce timed out: group=tp0 peer=")));

@@ -3,7 +3,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "tests/support/slowdown.h"
 #include "tests/worker/comm/tcp/tcp_test_worlds.h"
 
 namespace caravan::worker {
@@ -12,8 +14,11 @@ namespace {
 absl::Status RunRank(int rank, std::unique_ptr<TcpWorld> host,
                      const std::function<absl::Status(NcclTestRank&)>& body,
                      absl::Duration join_timeout) {
-  CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::DeviceContext> context,
-                           cuda::DeviceContext::Create({.device = rank}));
+  // Longer than any group's timeout: what a group gives up ends, and is named.
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::unique_ptr<cuda::DeviceContext> context,
+      cuda::DeviceContext::Create(
+          {.device = rank, .timeout = absl::Minutes(1) * testing::kSlowdown}));
   NcclTestRank self = {.context = std::move(context)};
   self.world = MakeNcclWorld(self.context, std::move(host), join_timeout);
   return body(self);

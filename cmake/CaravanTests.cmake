@@ -6,6 +6,11 @@ if("thread" IN_LIST CARAVAN_SANITIZE)
   set(CARAVAN_TEST_GRPC OFF)
   set(CARAVAN_TEST_MPI OFF)
 endif()
+# Of tests/support/slowdown.h, for tests that are not C++.
+set(CARAVAN_TEST_SLOWDOWN 1)
+if("thread" IN_LIST CARAVAN_SANITIZE)
+  set(CARAVAN_TEST_SLOWDOWN 20)
+endif()
 
 # The headers that most tests include are compiled once for all targets with the
 # same flags: tests/support/precompiled.h. Only tests use them, so that the

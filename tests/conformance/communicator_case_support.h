@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/dtype.h"
+#include "tests/support/slowdown.h"
 #include "worker/comm/communicator.h"
 
 namespace caravan::testing {
@@ -36,7 +37,7 @@ absl::Status ExpectError(const absl::Status& status, absl::StatusCode code,
 // A group of all ranks.
 absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(
     worker::World& world, absl::string_view name,
-    absl::Duration timeout = absl::Seconds(60));
+    absl::Duration timeout = absl::Minutes(1) * kSlowdown);
 
 // A group of all ranks between which float32 travels in `wire`.
 absl::StatusOr<std::unique_ptr<worker::Communicator>> GroupOfAll(

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "tests/conformance/communicator_suite.h"
+#include "tests/support/slowdown.h"
 #include "tests/worker/comm/nccl/on_device_world.h"
 #include "tests/worker/comm/nccl/rank_process.h"
 #include "worker/backend/cuda/device_context.h"
@@ -24,7 +25,8 @@
 namespace caravan::worker {
 namespace {
 
-constexpr absl::Duration kTimeout = absl::Seconds(2);
+constexpr absl::Duration kTimeout =
+    absl::Seconds(2 * ::caravan::testing::kSlowdown);
 
 absl::Status RunSuite(std::shared_ptr<cuda::DeviceContext> context,
                       World& world) {

@@ -7,7 +7,8 @@ import os
 import select
 import subprocess
 
-LIMIT = 60  # of anything that is waited for; generous
+SLOWDOWN = int(os.environ.get("CARAVAN_TEST_SLOWDOWN", "1"))  # the programs': tests/support/slowdown.h
+LIMIT = 60 * SLOWDOWN  # of anything that is waited for; generous
 
 
 class Ranks:

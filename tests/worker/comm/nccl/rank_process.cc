@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "tests/support/slowdown.h"
 #include "worker/comm/nccl/nccl_world.h"
 #include "worker/comm/tcp/tcp_world.h"
 
@@ -30,11 +31,13 @@ absl::StatusOr<RankProcess> MeetRanks(int rank) {
       JoinTcpWorld(std::move(listener), {.rank = rank,
                                          .endpoints = absl::StrSplit(line, ' '),
                                          .secret = "secret"}));
-  CARAVAN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::DeviceContext> made,
-                           cuda::DeviceContext::Create({}));
+  CARAVAN_ASSIGN_OR_RETURN(
+      std::unique_ptr<cuda::DeviceContext> made,
+      cuda::DeviceContext::Create(
+          {.timeout = absl::Minutes(1) * testing::kSlowdown}));
   RankProcess process = {.context = std::move(made)};
-  process.world =
-      MakeNcclWorld(process.context, std::move(host), absl::Seconds(30));
+  process.world = MakeNcclWorld(process.context, std::move(host),
+                                absl::Seconds(30) * testing::kSlowdown);
   return process;
 }
 

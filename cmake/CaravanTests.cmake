@@ -2,13 +2,11 @@
 # reports races where none are: what goes through them is not tested with it.
 set(CARAVAN_TEST_GRPC ON)
 set(CARAVAN_TEST_MPI ${CARAVAN_ENABLE_MPI})
+# That of tests/support/slowdown.h, for tests that are not C++.
+set(CARAVAN_TEST_SLOWDOWN 1)
 if("thread" IN_LIST CARAVAN_SANITIZE)
   set(CARAVAN_TEST_GRPC OFF)
   set(CARAVAN_TEST_MPI OFF)
-endif()
-# Of tests/support/slowdown.h, for tests that are not C++.
-set(CARAVAN_TEST_SLOWDOWN 1)
-if("thread" IN_LIST CARAVAN_SANITIZE)
   set(CARAVAN_TEST_SLOWDOWN 20)
 endif()
 

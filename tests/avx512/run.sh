@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The CPU kernels for AVX-512, on a machine that lacks it: their tests in a Linux of their own on an emulated Skylake-X.
 #   tests/avx512/run.sh [BUILD]     BUILD: a build with tests, build/release if none is said
-# Bochs emulates every instruction, at some 10 million a second on an idle core: this takes minutes, and no time that it tells means
-# anything. Its 1 core has no huge pages and 2 GiB of memory. Installs Debian's packages for it (as root or by sudo).
+# Bochs emulates every instruction: this takes many minutes, and no time that the tests tell means anything. Its 1 core
+# has 2 GiB of memory. Installs Debian's packages for it (as root or by sudo).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/common.sh

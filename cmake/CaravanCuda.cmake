@@ -24,17 +24,18 @@ endif()
 # caravan::cuda_headers: NVIDIA's headers without its libraries.
 cmake_path(GET CARAVAN_NVCC PARENT_PATH toolkit)
 cmake_path(GET toolkit PARENT_PATH toolkit)
-foreach(header IN ITEMS cuda_runtime.h nccl.h cublasLt.h)
+foreach(header IN ITEMS cuda_runtime.h nv/target nccl.h cublasLt.h)
   string(MAKE_C_IDENTIFIER "CARAVAN_DIR_OF_${header}" variable)
   find_path(${variable} ${header}
     HINTS ${CARAVAN_CUDA_INCLUDE_DIRS} ${toolkit}/include)
 endforeach()
-if(CARAVAN_DIR_OF_cuda_runtime_h AND CARAVAN_DIR_OF_cublasLt_h)
+if(CARAVAN_DIR_OF_cuda_runtime_h AND CARAVAN_DIR_OF_nv_target
+   AND CARAVAN_DIR_OF_cublasLt_h)
   set(CARAVAN_CUDA_HEADERS ON)
   add_library(caravan_cuda_headers INTERFACE)
   add_library(caravan::cuda_headers ALIAS caravan_cuda_headers)
   set(directories ${CARAVAN_CUDA_INCLUDE_DIRS} ${CARAVAN_DIR_OF_cuda_runtime_h})
-  foreach(directory IN ITEMS
+  foreach(directory IN ITEMS ${CARAVAN_DIR_OF_nv_target}
       ${CARAVAN_DIR_OF_nccl_h} ${CARAVAN_DIR_OF_cublasLt_h})
     if(directory)
       list(APPEND directories ${directory})

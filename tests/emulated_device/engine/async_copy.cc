@@ -39,6 +39,8 @@ void CopyAsync(void* shared, const void* global, size_t bytes, bool valid,
   Self()->copies.back().push_back({shared, global, bytes, valid});
 }
 
+void Prefetch(const void* address) { NoteRead(address, 1); }
+
 void CommitCopies() {
   EngineScope scope;
   Self()->copies.emplace_back();

@@ -98,6 +98,9 @@ void Fence() {
   Acquire(&state.fence_order);
 }
 
-void WaitForPreviousKernel() { Self()->waited_for_previous = true; }
+void WaitForPreviousKernel() {
+  Self()->waited_for_previous = true;
+  Acquire(&grid_ends);
+}
 
 }  // namespace caravan::emulated

@@ -46,6 +46,8 @@ void Fence();
 // Lets other threads of the grid run: inside loops that wait for one.
 void Yield(Site site);
 void WaitForPreviousKernel();
+// Reads nothing, but what could not be read must not be asked for.
+void Prefetch(const void* address);
 
 // ---- Warp collectives.
 struct WarpCall {

@@ -52,7 +52,10 @@ void LeaveKernel() {
 void FiberMain() {
   GridState& state = State();
   FiberContext::Enter(state.thread);
+  // An overlapping kernel knows until it waits only what whoever launched it
+  // knew, so that what it reads or writes too early is a race.
   Acquire(&state.begin_order);
+  if (!state.launch.overlap_previous) Acquire(&grid_ends);
   (*state.body)();
   LeaveKernel();
   RunNext(Self(), /*ended=*/true);
@@ -206,8 +209,11 @@ GridResult RunGrid(const GridLaunch& launch,
        begin += resident) {
     RunBlocks(order, begin, std::min(resident, blocks - begin));
   }
-  Acquire(&state.end_order);
+  state.witness.PassOn(&state.end_order, &grid_ends);
+  if (state.result.error != cudaSuccess) SeeGridEnds();  // its text
   return state.result;
 }
+
+void SeeGridEnds() { Acquire(&grid_ends); }
 
 }  // namespace caravan::emulated

@@ -29,6 +29,11 @@ struct GridResult {
 // rest of the grid is dropped, destructors included.
 GridResult RunGrid(const GridLaunch& launch, const std::function<void()>& body);
 
+// For ThreadSanitizer: all that grids did which have ended happened before what
+// the caller does next. RunGrid does not say so: a host that has not waited
+// must not count on it.
+void SeeGridEnds();
+
 // The order in which threads and blocks that could run do run: 0 ascending, 1
 // descending, others random. For grids that start later.
 void SetScheduleSeed(uint64_t seed);

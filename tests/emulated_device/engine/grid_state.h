@@ -13,6 +13,7 @@
 #include "tests/emulated_device/engine/execution.h"
 #include "tests/emulated_device/engine/fiber_context.h"
 #include "tests/emulated_device/engine/grid_run.h"
+#include "tests/emulated_device/engine/sanitizer.h"
 
 namespace caravan::emulated {
 
@@ -111,7 +112,12 @@ struct GridState final {
   // Stand for a grid's begin, end, fences and grid barriers in
   // ThreadSanitizer.
   char begin_order = 0, end_order = 0, fence_order = 0, grid_order = 0;
+  Witness witness;
 };
+
+// Stands there for the ends of all grids that have ended: whoever acquires it
+// comes after them.
+extern char grid_ends;
 
 GridState& State();
 inline Fiber* Self() { return static_cast<Fiber*>(current_thread); }

@@ -67,6 +67,34 @@ inline void Acquire(void* object) {
   if (HasThreadSanitizer()) __tsan_acquire(object);
 }
 
+// Someone who knows nothing but what is passed on: orders what was released to
+// one object before what acquires another, without the calling thread's coming
+// to know of it. One thread.
+class Witness final {
+ public:
+  Witness() = default;
+  ~Witness() {
+    if (fiber_ != nullptr) __tsan_destroy_fiber(fiber_);
+  }
+  Witness(const Witness&) = delete;
+  Witness& operator=(const Witness&) = delete;
+
+  void PassOn(void* from, void* to) {
+    if (!HasThreadSanitizer()) return;
+    constexpr unsigned kNoSynchronization = 1;
+    if (fiber_ == nullptr) fiber_ = __tsan_create_fiber(0);
+    void* const self = __tsan_get_current_fiber();
+    // Only in name: the stack stays.
+    __tsan_switch_to_fiber(fiber_, kNoSynchronization);
+    Acquire(from);
+    Release(to);
+    __tsan_switch_to_fiber(self, kNoSynchronization);
+  }
+
+ private:
+  void* fiber_ = nullptr;
+};
+
 // While one lives, what library functions access for this fiber is the engine's
 // own: only the fiber that runs touches it, which the sanitizer cannot know.
 class EngineScope final {

@@ -32,6 +32,7 @@ std::atomic<uint64_t>& Seed() {
 }  // namespace
 
 thread_local ThreadView* current_thread = nullptr;
+char grid_ends = 0;
 
 GridState& State() {
   static thread_local GridState state;

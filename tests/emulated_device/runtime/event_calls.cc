@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "tests/emulated_device/engine/grid_run.h"
 #include "tests/emulated_device/runtime/runtime_state.h"
 
 namespace caravan::emulated {
@@ -147,6 +148,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   const int device = event->device;
   const OperationPtr operation = event->operation;
   const bool done = operation == nullptr || Advance(operation, lock);
+  if (done) SeeGridEnds();
   error = Runtime().devices[device].error;
   if (error != cudaSuccess) return Remember(error);
   return done ? cudaSuccess : Remember(cudaErrorNotReady);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "tests/emulated_device/control.h"
@@ -79,6 +80,20 @@ void RunKernel(const GridLaunch& launch, const std::function<void()>& body) {
   }
 }
 
+class KernelWork final : public Work {
+ public:
+  KernelWork(const GridLaunch& launch, const std::function<void()>& body)
+      : launch_(launch), body_(body) {}
+  bool Advance() override {
+    RunKernel(launch_, body_);
+    return true;
+  }
+
+ private:
+  const GridLaunch launch_;
+  const std::function<void()> body_;
+};
+
 }  // namespace
 
 cudaError_t EnqueueKernel(const void* kernel, const GridLaunch& launch,
@@ -92,8 +107,9 @@ cudaError_t EnqueueKernel(const void* kernel, const GridLaunch& launch,
     const cudaError_t error = CheckShape(kernel, launch);
     if (error != cudaSuccess) return Remember(error);
   }
-  return EnqueueFunction(
-      stream, [launch, body = std::move(body)] { RunKernel(launch, body); });
+  return EnqueueWork(stream, [launch, body = std::move(body)] {
+    return std::make_unique<KernelWork>(launch, body);
+  });
 }
 
 void InjectKernelFault(int kernels, cudaError_t error) {

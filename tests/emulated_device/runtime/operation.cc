@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "tests/emulated_device/control.h"
+#include "tests/emulated_device/engine/grid_run.h"
+#include "tests/emulated_device/engine/sanitizer.h"
 #include "tests/emulated_device/runtime/device_memory.h"
 #include "tests/emulated_device/runtime/fault_signals.h"
 #include "tests/emulated_device/runtime/runtime_state.h"
@@ -70,6 +72,8 @@ bool Step(const OperationPtr& operation, RuntimeLock& lock) {
   operation->running = false;
   if (finished) {
     operation->done = true;
+    // A kernel's threads have read it, of which this one need not know.
+    const EngineScope scope;
     operation->work = nullptr;
     operation->make = nullptr;
     operation->after.clear();
@@ -146,13 +150,13 @@ bool Advance(const OperationPtr& operation, RuntimeLock& lock) {
 }
 
 void Await(const OperationPtr& operation, RuntimeLock& lock) {
-  if (operation == nullptr) return;
-  while (!Advance(operation, lock)) {
+  while (operation != nullptr && !Advance(operation, lock)) {
     if (StepAll(Open(), lock)) continue;
     lock.unlock();
     std::this_thread::sleep_for(kIdlePause);
     lock.lock();
   }
+  SeeGridEnds();
 }
 
 void StepDevice(int device, RuntimeLock& lock) {
@@ -167,6 +171,7 @@ void AwaitDevice(int device, RuntimeLock& lock) {
   for (const OperationPtr& operation : Open()) {
     if (operation->device == device) Await(operation, lock);
   }
+  SeeGridEnds();
 }
 
 void SetStreamPolicy(StreamPolicy policy, uint64_t seed) {

@@ -4,6 +4,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "tests/emulated_device/engine/grid_run.h"
+
 namespace caravan::emulated {
 namespace {
 
@@ -15,11 +17,12 @@ constinit std::mutex runtime_mutex;
 static_assert(std::is_trivially_destructible_v<std::mutex>,
               "it must outlive detached threads");
 
-// A function that runs once.
+// A function that runs once, after the kernels before it.
 class FunctionWork final : public Work {
  public:
   explicit FunctionWork(const std::function<void()>& run) : run_(run) {}
   bool Advance() override {
+    SeeGridEnds();
     run_();
     return true;
   }

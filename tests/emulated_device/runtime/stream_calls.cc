@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "tests/emulated_device/engine/grid_run.h"
 #include "tests/emulated_device/runtime/device_limits.h"
 #include "tests/emulated_device/runtime/device_memory.h"
 #include "tests/emulated_device/runtime/runtime_state.h"
@@ -56,6 +57,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   }
   const int device = stream->device;
   for (const OperationPtr& last : Predecessors(stream)) Await(last, lock);
+  SeeGridEnds();
   CheckGuards();
   return Remember(Runtime().devices[device].error);
 }
@@ -73,6 +75,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
   for (const OperationPtr& last : Predecessors(stream)) {
     done = Advance(last, lock) && done;
   }
+  if (done) SeeGridEnds();
   const cudaError_t error = Runtime().devices[device].error;
   if (error != cudaSuccess) return Remember(error);
   return done ? cudaSuccess : Remember(cudaErrorNotReady);

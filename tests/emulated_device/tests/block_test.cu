@@ -201,6 +201,27 @@ TEST_F(BlockTest, OverlappingLaunchMustWaitForThePreviousKernel) {
   EXPECT_THAT(TakeFault(), HasSubstr("never waited"));
 }
 
+__global__ void One(int* values) {
+  cuda::LetNextKernelStart();
+  values[threadIdx.x] = 1;
+}
+__global__ void AddNeighbour(const int* values, int* out) {
+  cuda::WaitForPreviousKernel();
+  out[threadIdx.x] = 41 + values[threadIdx.x ^ 1];
+}
+TEST_F(BlockTest, OverlappingKernelSeesThePreviousOneWhenItHasWaited) {
+  const DeviceVector<int> values(64);
+  const DeviceVector<int> out(64);
+  ASSERT_EQ(cuda::Launch(One, {dim3(1), dim3(64)}, nullptr, values.data()),
+            cudaSuccess);
+  ASSERT_EQ(cuda::Launch(
+                AddNeighbour,
+                {.grid = dim3(1), .block = dim3(64), .overlap_previous = true},
+                nullptr, values.data(), out.data()),
+            cudaSuccess);
+  EXPECT_THAT(out.Get(), testing::Each(42));
+}
+
 __global__ void Nothing() {}
 TEST_F(BlockTest, ShapesBeyondTheDeviceAreRefused) {
   EXPECT_EQ(Run(Nothing, {dim3(1), dim3(1025)}), cudaErrorInvalidConfiguration);

@@ -129,6 +129,7 @@ inline uint2 LoadStreaming(const uint2* address, CARAVAN_HERE) {
 inline uint32_t LoadStreaming(const uint32_t* address, CARAVAN_HERE) {
   return LoadAligned(address, {file, line});
 }
+inline void PrefetchToL2(const void* address) { emulated::Prefetch(address); }
 inline unsigned LoadAcquire(const unsigned* address) {
   return __atomic_load_n(address, __ATOMIC_ACQUIRE);
 }

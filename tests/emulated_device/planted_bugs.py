@@ -22,6 +22,8 @@ KERNELS = "worker/backend/cuda/"
 MATRIX_KERNEL = KERNELS + "matrix_product_kernel.cuh"
 MATRIX_STAGE = KERNELS + "matrix_product_stage.cuh"
 UNITS = {header: KERNELS + "quantized_matrix_product.cu" for header in (MATRIX_KERNEL, MATRIX_STAGE)}
+ROTATE_PAIR = KERNELS + "rotate_pair.cuh"
+UNITS[ROTATE_PAIR] = KERNELS + "rotate.cu"
 MATRIX_TESTS = "All/ProductTest.*/Q4"
 
 PROMPTS = KERNELS + "prompt_attention.cu"
@@ -45,8 +47,13 @@ BUGS = [
      "row + i % kMatrixGroup < a.num_rows", "true"),
     ("rows of the output that there are none of", MATRIX_KERNEL, MATRIX_TESTS, "void WriteMatrixSums",
      "if (row >= a.num_rows) return;", ""),
-    ("padding that is stored", KERNELS + "rotate.cu", "RotateTest/*", "void __launch_bounds__(kThreads) RotateKernel",
+    ("padding that is stored", ROTATE_PAIR, "RotateTest/*", "void RotateAndStorePair",
      "if (place.block == kNoBlock) return;", ""),
+    ("kernel that does not wait for the one before", KERNELS + "prepare_rows.cu", "Prepare*", "PrepareRowsKernel(Prepare",
+     "WaitForPreviousKernel();", ""),
+    ("results of the kernel before read too early", TESTS + "block_test.cu", "BlockTest.*", "void AddNeighbour",
+     "  cuda::WaitForPreviousKernel();\n  out[threadIdx.x] = 41 + values[threadIdx.x ^ 1];",
+     "  const int early = values[threadIdx.x ^ 1];\n  cuda::WaitForPreviousKernel();\n  out[threadIdx.x] = 41 + early;"),
     ("keys and values not waited for", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)", "CpAsyncWait<0>();", ""),
     ("keys and values seen by one thread", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)", "__syncthreads();", ""),
     ("copy over a step still being read", PROMPTS, PROMPT_TESTS, "PromptKernel(AttentionArguments a)",

@@ -30,7 +30,7 @@ using ::testing::HasSubstr;
 constexpr int64_t kLayers = 3;  // of QuantizableSpec
 // Kernels of a layer; with several ranks, for each of two sums a gather and a
 // kernel that adds up.
-constexpr int64_t kLayerOperations = 10;
+constexpr int64_t kLayerOperations = 9;
 constexpr int64_t kSharedLayerOperations = kLayerOperations + 4;
 
 // Steps of sequences 1, 2, ...: the first has all prompts, then those that are

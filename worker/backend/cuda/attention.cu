@@ -249,6 +249,8 @@ __global__ void __launch_bounds__(kThreads) AttendKernel(AttentionArguments a) {
   CARAVAN_SHARED(float4, shared_queries,
                  [kTileQueries * kChunks * kChunkElements / 4]);
   CARAVAN_SHARED(float, shared_weights, [kTileQueries * kStepPositions]);
+  LetNextKernelStart();
+  WaitForPreviousKernel();
   const Share share = {a.tiles[blockIdx.y], a.groups[blockIdx.x],
                        static_cast<int>(blockIdx.z) * kSplitPositions};
   if (share.begin >= share.tile.first_position + share.tile.num_rows) return;
@@ -300,6 +302,8 @@ __global__ void __launch_bounds__(kThreads) AttendKernel(AttentionArguments a) {
 // Limits: 64 registers, 0 KiB of static shared memory.
 __global__ void __launch_bounds__(kThreads)
     CombineKernel(AttentionArguments a) {
+  LetNextKernelStart();
+  WaitForPreviousKernel();
   const QueryTile tile = a.tiles[blockIdx.x / a.rows_per_tile];
   const int row = static_cast<int>(blockIdx.x) % a.rows_per_tile;
   const int head = static_cast<int>(blockIdx.y * kWarps + threadIdx.x / 32);
@@ -365,13 +369,16 @@ cudaError_t Attend(const AttentionArguments& a, cudaStream_t stream) {
   if (a.num_tiles == 0) return cudaSuccess;
   const dim3 grid(a.num_groups, a.num_tiles, a.num_splits);
   const cudaError_t error =
-      Launch(KernelOf(a.cache), {grid, dim3(kThreads)}, stream, a);
+      Launch(KernelOf(a.cache),
+             {.grid = grid, .block = dim3(kThreads), .overlap_previous = true},
+             stream, a);
   if (error != cudaSuccess || a.num_splits == 1) return error;
   return Launch(
       CombineKernel,
-      {dim3(static_cast<unsigned>(a.num_tiles * a.rows_per_tile),
-            static_cast<unsigned>((a.num_heads + kWarps - 1) / kWarps)),
-       dim3(kThreads)},
+      {.grid = dim3(static_cast<unsigned>(a.num_tiles * a.rows_per_tile),
+                    static_cast<unsigned>((a.num_heads + kWarps - 1) / kWarps)),
+       .block = dim3(kThreads),
+       .overlap_previous = true},
       stream, a);
 }
 

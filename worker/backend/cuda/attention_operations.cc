@@ -9,7 +9,6 @@
 #include "base/status_macros.h"
 #include "worker/backend/cuda/attention.h"
 #include "worker/backend/cuda/cuda_status.h"
-#include "worker/backend/cuda/rotate.h"
 #include "worker/backend/cuda/step_graphs.h"
 
 namespace caravan::worker::cuda {
@@ -132,28 +131,43 @@ absl::Status AttentionOperations::Input(const InputOperands& operands,
   CARAVAN_CHECK(batch_.most_positions() <= rope.cos.rows);
   for (int64_t first = 0; first < batch.num_rows; first += kRowsAtOnce) {
     const int64_t num_rows = std::min(kRowsAtOnce, batch.num_rows - first);
-    float* const queries = operands.queries.Rows(first, num_rows).floats();
-    CARAVAN_RETURN_IF_ERROR(linear_.Multiply(
+    CARAVAN_RETURN_IF_ERROR(MultiplyAndRotate(
         {.x = operands.x.Rows(first, num_rows), .norm = &operands.norm},
         operands.qkv,
-        {.out = queries,
-         .out_stride = width,
-         .second = keys_values_.As<float>(),
-         .second_stride = kv_width,
-         .split = width}));
-    CARAVAN_RETURN_IF_ERROR(
-        CudaStatus(RotateAndStore({.queries = queries,
-                                   .keys_values = keys_values_.As<float>(),
-                                   .cos = rope.cos.floats(),
-                                   .sin = rope.sin.floats(),
-                                   .places = batch_.places() + first,
-                                   .cache = CacheOf(layer).Layer(layer.layer),
-                                   .num_heads = shape.num_heads,
-                                   .num_rows = num_rows},
-                                  context_.stream()),
-                   "RotateAndStore"));
+        {.cos = rope.cos.floats(),
+         .sin = rope.sin.floats(),
+         .places = batch_.places() + first,
+         .cache = CacheOf(layer).Layer(layer.layer),
+         .num_heads = shape.num_heads},
+        operands.queries.Rows(first, num_rows)));
   }
   return absl::OkStatus();
+}
+
+absl::Status AttentionOperations::MultiplyAndRotate(const ProductRows& rows,
+                                                    const CudaWeight& qkv,
+                                                    const Rotation& rotation,
+                                                    const Tensor& queries) {
+  if (linear_.CanRotate(qkv, rows.x.rows, rotation.cache.head_dim)) {
+    return linear_.MultiplyRotated(rows, qkv,
+                                   {.out = queries.floats(),
+                                    .out_stride = queries.cols,
+                                    .rotation = rotation});
+  }
+  float* const keys_values = keys_values_.As<float>();
+  CARAVAN_RETURN_IF_ERROR(
+      linear_.Multiply(rows, qkv,
+                       {.out = queries.floats(),
+                        .out_stride = queries.cols,
+                        .second = keys_values,
+                        .second_stride = qkv.rows() - queries.cols,
+                        .split = queries.cols}));
+  return CudaStatus(RotateAndStore({.queries = queries.floats(),
+                                    .keys_values = keys_values,
+                                    .rotation = rotation,
+                                    .num_rows = rows.x.rows},
+                                   context_.stream()),
+                    "RotateAndStore");
 }
 
 absl::Status AttentionOperations::ReservePartials(const StepLimits& limits) {

@@ -15,6 +15,7 @@
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/linear_operations.h"
+#include "worker/backend/cuda/rotate.h"
 
 namespace caravan::worker::cuda {
 
@@ -67,6 +68,9 @@ class AttentionOperations final {
  private:
   // Tables of the batch and the heads.
   absl::Status Prepare(const AttentionLayer& layer, const Batch& batch);
+  absl::Status MultiplyAndRotate(const ProductRows& rows, const CudaWeight& qkv,
+                                 const Rotation& rotation,
+                                 const Tensor& queries);
   absl::Status AttendTiles(AttentionArguments arguments);
   absl::Status AttendPromptTiles(AttentionArguments arguments);
   absl::Status ReservePartials(const StepLimits& limits);

@@ -42,6 +42,27 @@ namespace caravan::worker::cuda {
 
 constexpr unsigned kFullWarp = 0xffffffffu;
 
+// Whether kernels on the current device may begin before the one before them in
+// the stream has ended: whether WaitForPreviousKernel is in the code that runs
+// there, which on a newer device may have been made for an older one. All
+// kernels of a build are compiled for the same devices, so one tells.
+inline bool CanOverlapKernels(const void* kernel) {
+  constexpr int kFirstVersion = 90;
+  struct Known {
+    int device = -1;
+    bool can_overlap = false;
+  };
+  static thread_local Known known;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return false;
+  if (device != known.device) {
+    cudaFuncAttributes attributes = {};
+    if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) return false;
+    known = {device, attributes.ptxVersion >= kFirstVersion};
+  }
+  return known.can_overlap;
+}
+
 // Starts kernel(arguments...) on `stream`; arguments are converted to the
 // kernel's parameter types and copied. The result tells of a bad shape only;
 // what goes wrong while the kernel runs is reported by a later call.
@@ -56,7 +77,8 @@ template <typename... Parameters, typename... Arguments>
     attributes[count].id = cudaLaunchAttributeCooperative;
     attributes[count++].val.cooperative = 1;
   }
-  if (shape.overlap_previous) {
+  if (shape.overlap_previous &&
+      CanOverlapKernels(reinterpret_cast<const void*>(kernel))) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }
@@ -222,6 +244,13 @@ __device__ __forceinline__ uint32_t LoadStreaming(const uint32_t* address) {
                : "=r"(v)
                : "l"(address));
   return v;
+}
+// Asks for the 128 bytes around an address, which another thread or a later
+// load will want. Only where kernels overlap, before sm_90 it does nothing.
+__device__ __forceinline__ void PrefetchToL2(const void* address) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("prefetch.global.L2 [%0];\n" ::"l"(address));
+#endif
 }
 // A flag between blocks: what was written before the release is seen after the
 // acquire that reads its value.

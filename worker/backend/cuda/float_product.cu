@@ -48,9 +48,8 @@ struct FloatFormat {
 
 }  // namespace
 
-cudaError_t LaunchFloatProduct(const ProductArguments& a, bool gated,
-                               cudaStream_t stream) {
-  return LaunchProduct<FloatFormat, 8>(a, gated, stream);
+cudaError_t LaunchFloatProduct(const ProductArguments& a, cudaStream_t stream) {
+  return LaunchProduct<FloatFormat, 8>(a, stream);
 }
 
 }  // namespace caravan::worker::cuda

@@ -61,13 +61,12 @@ struct HalfMatrix {
 
 }  // namespace
 
-cudaError_t LaunchHalfProduct(const ProductArguments& a, bool gated,
-                              cudaStream_t stream) {
+cudaError_t LaunchHalfProduct(const ProductArguments& a, cudaStream_t stream) {
   switch (a.weight.format) {
     case HeldFormat::kFloat16:
-      return LaunchMatrixProduct<HalfMatrix<__half>>(a, gated, stream);
+      return LaunchMatrixProduct<HalfMatrix<__half>>(a, stream);
     case HeldFormat::kBFloat16:
-      return LaunchMatrixProduct<HalfMatrix<__nv_bfloat16>>(a, gated, stream);
+      return LaunchMatrixProduct<HalfMatrix<__nv_bfloat16>>(a, stream);
     default:
       return cudaErrorInvalidValue;
   }

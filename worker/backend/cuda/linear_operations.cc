@@ -197,6 +197,23 @@ absl::Status LinearOperations::Multiply(const ProductRows& rows,
                : CudaStatus(Product(product, context_.stream()), "Product");
 }
 
+bool LinearOperations::CanRotate(const CudaWeight& weight, int64_t num_rows,
+                                 int64_t head_dim) const {
+  return CanRotateProduct(head_dim, num_rows) &&
+         !UsesLibrary({.weight = weight.view(), .num_rows = num_rows});
+}
+
+absl::Status LinearOperations::MultiplyRotated(const ProductRows& rows,
+                                               const CudaWeight& weight,
+                                               ProductArguments product) {
+  CARAVAN_CHECK(rows.x.cols == weight.cols());
+  product.weight = weight.view();
+  product.num_rows = rows.x.rows;
+  CARAVAN_ASSIGN_OR_RETURN(product.x, Prepare(rows, product.weight.format));
+  return CudaStatus(RotatedProduct(product, context_.stream()),
+                    "RotatedProduct");
+}
+
 absl::Status LinearOperations::EmbedRows(const CudaWeight& table,
                                          int64_t first_id,
                                          const EmbedTokens& tokens,

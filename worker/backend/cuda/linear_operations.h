@@ -76,6 +76,13 @@ class LinearOperations final {
   // The product of the rows with the weight; `product` says where it goes.
   absl::Status Multiply(const ProductRows& rows, const CudaWeight& weight,
                         ProductArguments product, bool gated = false);
+  // Whether RotatedProduct may do so for as many rows, or else Multiply and
+  // then RotateAndStore have to.
+  bool CanRotate(const CudaWeight& weight, int64_t num_rows,
+                 int64_t head_dim) const;
+  absl::Status MultiplyRotated(const ProductRows& rows,
+                               const CudaWeight& weight,
+                               ProductArguments product);
 
  private:
   bool UsesLibrary(const ProductArguments& product) const;

@@ -12,6 +12,7 @@
 #include "worker/backend/cuda/matrix_product_stage.cuh"
 #include "worker/backend/cuda/product.h"
 #include "worker/backend/cuda/product_output.cuh"
+#include "worker/backend/cuda/weight_prefetch.cuh"
 
 namespace caravan::worker::cuda {
 
@@ -22,8 +23,8 @@ namespace caravan::worker::cuda {
 // step's fragments and scales; Multiply, which adds a step's products to sums;
 // Finish, what is done with a sum.
 
-// How the warps of a block share its work. A warp makes 32 outputs (gated: 16)
-// of kRowTiles times 8 rows. Warps of a team share what is copied, and go
+// How the warps of a block share its work. A warp makes 32 outputs (of pairs:
+// 16) of kRowTiles times 8 rows. Warps of a team share what is copied, and go
 // through the same inputs: all of them, or each team one part.
 //
 // For few rows, as in decoding: reading the weight is what takes the time, so
@@ -35,6 +36,7 @@ struct FewRows {
   static constexpr int kRowWarps = 1;
   static constexpr int kRowTiles = kTiles;
   static constexpr int kTeams = kInputParts;
+  static constexpr bool kMayRotate = true;
   static constexpr int kStepsAtOnce = 1;
   static constexpr int kStages = 3;
 
@@ -48,6 +50,7 @@ struct ManyRows {
   static constexpr int kRowWarps = 2;
   static constexpr int kRowTiles = 4;
   static constexpr int kTeams = 1;
+  static constexpr bool kMayRotate = false;  // it would spill registers
   static constexpr int kStepsAtOnce = 2;
   static constexpr int kStages = 3;
 
@@ -149,9 +152,9 @@ __device__ __forceinline__ void ForEachStep(unsigned char* memory, int begin,
 }
 
 // The outputs of one register of each segment: row tile n, d's i.
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 __device__ __forceinline__ void WriteMatrixSums(
-    const ProductArguments& a, const BlockPlace<Shape, kGated>& place,
+    const ProductArguments& a, const BlockPlace<Shape, kPaired>& place,
     const WarpView<Format, Shape>& warp, int n, int i,
     const float (&total)[kSegments]) {
   const int lane = threadIdx.x % 32;
@@ -160,21 +163,28 @@ __device__ __forceinline__ void WriteMatrixSums(
                       lane % 4 * 2 + i % 2;
   if (row >= a.num_rows) return;
 #pragma unroll
-  for (int segment = 0; segment < (kGated ? 1 : kSegments); ++segment) {
+  for (int segment = 0; segment < (kPaired ? 1 : kSegments); ++segment) {
     const int64_t output =
         place.Output(warp.output_warp, segment) + lane / 4 + i / 2 * 8;
     if (output >= place.num_outputs) continue;
     const float value = Format::Finish(a.x, row, total[segment]);
-    WriteProduct(
-        a, row, output,
-        kGated ? GatedSilu(value, Format::Finish(a.x, row, total[1])) : value);
+    if constexpr (kPaired) {
+      const float second = Format::Finish(a.x, row, total[1]);
+      if constexpr (Shape::kMayRotate) {
+        WritePair(a, row, output, value, second);
+      } else {
+        WriteGated(a, row, output, value, second);
+      }
+    } else {
+      WriteProduct(a, row, output, value);
+    }
   }
 }
 
 // Each team has summed up one part of the inputs: adds them in order.
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 __device__ __forceinline__ void WriteSumOfTeams(
-    const ProductArguments& a, const BlockPlace<Shape, kGated>& place,
+    const ProductArguments& a, const BlockPlace<Shape, kPaired>& place,
     const WarpView<Format, Shape>& warp, unsigned char* memory,
     const MatrixSums<Shape>& sums) {
   static_assert(Shape::kTeamThreads == 32);
@@ -203,19 +213,20 @@ __device__ __forceinline__ void WriteSumOfTeams(
         total[segment] += shared[i][segment][r][lane];
       }
     }
-    WriteMatrixSums<Format, Shape, kGated>(a, place, warp, r / 4, r % 4, total);
+    WriteMatrixSums<Format, Shape, kPaired>(a, place, warp, r / 4, r % 4,
+                                            total);
   }
 }
 
 // One team goes through all parts of the inputs. Empty parts would add zero,
 // which changes no sum.
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 __device__ __forceinline__ void SumAllParts(
-    const ProductArguments& a, const BlockPlace<Shape, kGated>& place,
+    const ProductArguments& a, const BlockPlace<Shape, kPaired>& place,
     const WarpView<Format, Shape>& warp, unsigned char* memory) {
   static_assert(Shape::kTeams == 1);
-  const Stager<Format, Shape, kGated> stager(a, place,
-                                             static_cast<int>(threadIdx.x));
+  const Stager<Format, Shape, kPaired> stager(a, place,
+                                              static_cast<int>(threadIdx.x));
   const int steps = NumSteps<Format>(a.weight);
   MatrixSums<Shape> sums = {};
   MatrixSums<Shape> totals = {};
@@ -242,20 +253,20 @@ __device__ __forceinline__ void SumAllParts(
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const float total[kSegments] = {totals[0][n][i], totals[1][n][i]};
-      WriteMatrixSums<Format, Shape, kGated>(a, place, warp, n, i, total);
+      WriteMatrixSums<Format, Shape, kPaired>(a, place, warp, n, i, total);
     }
   }
 }
 
 // Limits: 128 registers, 48 KiB of static shared memory.
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 __global__ void __launch_bounds__(Shape::kThreads, kMatrixBlocks)
     MatrixProductKernel(ProductArguments a) {
   constexpr int kTeamBytes =
       Shape::kStages * Shape::kStepsAtOnce * StepLayout<Format, Shape>::kBytes;
   CARAVAN_SHARED(uint4, shared, [Shape::kTeams * kTeamBytes / 16]);
   unsigned char* memory = reinterpret_cast<unsigned char*>(shared);
-  const BlockPlace<Shape, kGated> place(a);
+  const BlockPlace<Shape, kPaired> place(a);
   const int warp_of_team =
       static_cast<int>(threadIdx.x) % Shape::kTeamThreads / 32;
   WarpView<Format, Shape> warp = {warp_of_team % Shape::kOutputWarps,
@@ -264,55 +275,64 @@ __global__ void __launch_bounds__(Shape::kThreads, kMatrixBlocks)
 #pragma unroll
   for (int segment = 0; segment < kSegments; ++segment) {
     warp.odd_row[segment] =
-        static_cast<int>(place.WeightRow(warp.output_warp, segment) % 2);
+        static_cast<int>(place.WeightRow(a, warp.output_warp, segment) % 2);
   }
+  LetNextKernelStart();
   if constexpr (Shape::kTeams == 1) {
-    SumAllParts<Format, Shape, kGated>(a, place, warp, memory);
+    WaitForPreviousKernel();
+    SumAllParts<Format, Shape, kPaired>(a, place, warp, memory);
   } else {
     static_assert(Shape::kTeams == kInputParts);
     const int team = static_cast<int>(threadIdx.x) / Shape::kTeamThreads;
     const int steps = NumSteps<Format>(a.weight);
-    const Stager<Format, Shape, kGated> stager(
+    const int begin = PartBegin(steps, team);
+    const int end = PartBegin(steps, team + 1);
+    PrefetchWeight(
+        a.weight, place.LaneRow(a), int64_t{begin} * Format::kUnitsOfStep,
+        min(int64_t{end} * Format::kUnitsOfStep, a.weight.num_units()));
+    WaitForPreviousKernel();
+    const Stager<Format, Shape, kPaired> stager(
         a, place, static_cast<int>(threadIdx.x) % Shape::kTeamThreads);
     MatrixSums<Shape> sums = {};
     ForEachStep<Format, Shape>(
-        memory + team * kTeamBytes, PartBegin(steps, team),
-        PartBegin(steps, team + 1), stager,
+        memory + team * kTeamBytes, begin, end, stager,
         [&](int, const unsigned char* staged) { warp.Multiply(staged, sums); });
-    WriteSumOfTeams<Format, Shape, kGated>(a, place, warp, memory, sums);
+    WriteSumOfTeams<Format, Shape, kPaired>(a, place, warp, memory, sums);
   }
 }
 
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 cudaError_t LaunchMatrixProductOf(const ProductArguments& a,
                                   cudaStream_t stream) {
-  constexpr int kOutputs = BlockPlace<Shape, kGated>::kOutputs;
-  const int64_t num_outputs = kGated ? a.weight.rows / 2 : a.weight.rows;
+  constexpr int kOutputs = BlockPlace<Shape, kPaired>::kOutputs;
   const dim3 grid(
       static_cast<unsigned>((a.num_rows + Shape::kRows - 1) / Shape::kRows),
-      static_cast<unsigned>((num_outputs + kOutputs - 1) / kOutputs));
-  return Launch(MatrixProductKernel<Format, Shape, kGated>,
-                {grid, dim3(Shape::kThreads)}, stream, a);
+      static_cast<unsigned>((a.NumOutputs() + kOutputs - 1) / kOutputs));
+  return Launch(
+      MatrixProductKernel<Format, Shape, kPaired>,
+      {.grid = grid, .block = dim3(Shape::kThreads), .overlap_previous = true},
+      stream, a);
 }
 
 template <typename Format, typename Shape>
-cudaError_t LaunchMatrixProductOf(const ProductArguments& a, bool gated,
+cudaError_t LaunchMatrixProductOf(const ProductArguments& a,
                                   cudaStream_t stream) {
-  return gated ? LaunchMatrixProductOf<Format, Shape, true>(a, stream)
-               : LaunchMatrixProductOf<Format, Shape, false>(a, stream);
+  return a.pair_distance > 0
+             ? LaunchMatrixProductOf<Format, Shape, true>(a, stream)
+             : LaunchMatrixProductOf<Format, Shape, false>(a, stream);
 }
 
 // The bits are the same either way.
 template <typename Format>
-cudaError_t LaunchMatrixProduct(const ProductArguments& a, bool gated,
+cudaError_t LaunchMatrixProduct(const ProductArguments& a,
                                 cudaStream_t stream) {
   if (a.num_rows <= FewRows<1>::kRows) {
-    return LaunchMatrixProductOf<Format, FewRows<1>>(a, gated, stream);
+    return LaunchMatrixProductOf<Format, FewRows<1>>(a, stream);
   }
   if (a.num_rows < kManyRows) {
-    return LaunchMatrixProductOf<Format, FewRows<2>>(a, gated, stream);
+    return LaunchMatrixProductOf<Format, FewRows<2>>(a, stream);
   }
-  return LaunchMatrixProductOf<Format, ManyRows>(a, gated, stream);
+  return LaunchMatrixProductOf<Format, ManyRows>(a, stream);
 }
 
 }  // namespace caravan::worker::cuda

@@ -9,34 +9,43 @@
 namespace caravan::worker::cuda {
 
 // A warp multiplies 32 rows of the weight, in two segments of 16, which are the
-// rows of A of tensor cores. Segments are neighbours; of a gated product one is
-// of the gate and the other of the same outputs' up.
+// rows of A of tensor cores. Segments are neighbours, or, where outputs are
+// made of pairs of rows, the first and the second ones of the same pairs.
 constexpr int kSegmentRows = 16;
 constexpr int kSegments = kTileRows / kSegmentRows;
 
 // Which part of the product a block makes.
-template <typename Shape, bool kGated>
+template <typename Shape, bool kPaired>
 struct BlockPlace {
   static constexpr int kOutputs =
-      Shape::kOutputWarps * (kGated ? kSegmentRows : kTileRows);
+      Shape::kOutputWarps * (kPaired ? kSegmentRows : kTileRows);
   int64_t num_outputs;
   int64_t first_output;
   int64_t first_row;    // of x
   int64_t stored_rows;  // of the weight, with those that fill up its last tile
 
   __device__ explicit BlockPlace(const ProductArguments& a)
-      : num_outputs(kGated ? a.weight.rows / 2 : a.weight.rows),
+      : num_outputs(a.NumOutputs()),
         first_output(static_cast<int64_t>(blockIdx.y) * kOutputs),
         first_row(static_cast<int64_t>(blockIdx.x) * Shape::kRows),
         stored_rows((a.weight.rows + kTileRows - 1) / kTileRows * kTileRows) {}
 
   // The first output of a segment, and the weight's row that makes it.
   __device__ int64_t Output(int warp, int segment) const {
-    if (kGated) return first_output + warp * kSegmentRows;
+    if (kPaired) return first_output + warp * kSegmentRows;
     return first_output + warp * kTileRows + segment * kSegmentRows;
   }
-  __device__ int64_t WeightRow(int warp, int segment) const {
-    return Output(warp, segment) + (kGated && segment == 1 ? num_outputs : 0);
+  __device__ int64_t WeightRow(const ProductArguments& a, int warp,
+                               int segment) const {
+    const int64_t output = Output(warp, segment);
+    return kPaired ? a.PairRow(output, segment) : output;
+  }
+  // The row that a lane stands for in the first warp's segments; the weight's
+  // last one for those beyond it.
+  __device__ int64_t LaneRow(const ProductArguments& a) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    return min(WeightRow(a, 0, lane / kSegmentRows) + lane % kSegmentRows,
+               stored_rows - 1);
   }
 };
 
@@ -71,11 +80,11 @@ struct StepLayout {
 };
 
 // What one thread of a team copies of every step.
-template <typename Format, typename Shape, bool kGated>
+template <typename Format, typename Shape, bool kPaired>
 class Stager {
  public:
   __device__ Stager(const ProductArguments& a,
-                    const BlockPlace<Shape, kGated>& place, int thread)
+                    const BlockPlace<Shape, kPaired>& place, int thread)
       : thread_(thread),
         num_units_(static_cast<int>(a.weight.num_units())),
         row_major_(Format::kMayBeRowMajor && a.weight.row_major) {
@@ -183,14 +192,15 @@ class Stager {
   // Segments may begin at any row of the weight and run past its last one,
   // where there is none to be written: the last row stands for those.
   __device__ const unsigned char* ValueAt(
-      const ProductArguments& a, const BlockPlace<Shape, kGated>& place,
+      const ProductArguments& a, const BlockPlace<Shape, kPaired>& place,
       int n) const {
     const int i = ValueItem(Item(n) % Layout::kValueItems);
     const int warp = i / (Format::kPieces * kTileRows);
     const int row_of_warp = i % kTileRows;
-    const int64_t row = min(place.WeightRow(warp, row_of_warp / kSegmentRows) +
-                                row_of_warp % kSegmentRows,
-                            place.stored_rows - 1);
+    const int64_t row =
+        min(place.WeightRow(a, warp, row_of_warp / kSegmentRows) +
+                row_of_warp % kSegmentRows,
+            place.stored_rows - 1);
     const int piece = i / kTileRows % Format::kPieces;
     const auto* values = static_cast<const unsigned char*>(a.weight.values);
     if constexpr (Format::kMayBeRowMajor) {
@@ -207,12 +217,13 @@ class Stager {
   // Words of a segment's scales; where scales are half a word the first word
   // may begin with the scale of the row before.
   __device__ const unsigned char* ScaleAt(
-      const ProductArguments& a, const BlockPlace<Shape, kGated>& place) const {
+      const ProductArguments& a,
+      const BlockPlace<Shape, kPaired>& place) const {
     constexpr int kRowsOfWord = 4 / Format::kScaleBytes;
     const int i = thread_ % Layout::kScaleItems;
     const int warp = i / (kSegments * Format::kSegmentWords);
     const int segment = i / Format::kSegmentWords % kSegments;
-    const int64_t first = place.WeightRow(warp, segment);
+    const int64_t first = place.WeightRow(a, warp, segment);
     const int64_t row = min(
         first - first % kRowsOfWord + i % Format::kSegmentWords * kRowsOfWord,
         place.stored_rows - kRowsOfWord);

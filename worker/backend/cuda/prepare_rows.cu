@@ -4,7 +4,12 @@
 namespace caravan::worker::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+// Of a block, which makes one row: by its length alone, so that a row has the
+// same bits in any batch. Wide ones are read in as few turns as can be: with
+// one row of a decode step nothing else hides the wait.
+constexpr int kThreadsOfRow = 256;
+constexpr int kThreadsOfWideRow = 1024;
+constexpr int64_t kWideRow = 4096;
 // Lanes that make a block of 32 values, four each.
 constexpr int kBlockLanes = 8;
 // Smaller ones, whose inverse float32 may not hold, count as zeros.
@@ -12,6 +17,7 @@ constexpr float kLeastMagnitude = 0x1p-100f;
 constexpr int kInfinityBits = 0x7f800000;
 
 // x / rms(x): the factor; 1 where nothing is to be normalized.
+template <int kThreads>
 __device__ float NormFactor(const PrepareRowsArguments& a, const float* x) {
   if (a.norm == nullptr) return 1.0f;
   float sum = 0;
@@ -35,6 +41,7 @@ __device__ int64_t PlaceOf(const PrepareRowsArguments& a, int64_t row,
   return (row / group * num_pieces + piece) * group + row % group;
 }
 
+template <int kThreads>
 __device__ void WriteFloats(const PrepareRowsArguments& a, const float* x,
                             float factor, int64_t row) {
   float* out = const_cast<float*>(a.to.floats);
@@ -55,7 +62,7 @@ __device__ float PowerOfTwo(int exponent, int largest_bits) {
 }
 
 // Two neighbours at a time, each as the sum of two numbers of type T.
-template <typename T>
+template <int kThreads, typename T>
 __device__ void WriteHalves(const PrepareRowsArguments& a, const float* x,
                             float factor, int64_t row) {
   constexpr int kHalfOfPiece = kHalfPiece / 2;
@@ -97,7 +104,7 @@ __device__ float WithinRange(float value) {
 }
 
 // Two neighbours at a time, each rounded to type T.
-template <typename T>
+template <int kThreads, typename T>
 __device__ void WriteRounded(const PrepareRowsArguments& a, const float* x,
                              float factor, int64_t row) {
   const int inputs = UnitInputs(a.to.format);
@@ -114,11 +121,12 @@ __device__ void WriteRounded(const PrepareRowsArguments& a, const float* x,
   }
 }
 
-template <typename T>
+template <int kThreads, typename T>
 __device__ void WriteSixteenBits(const PrepareRowsArguments& a, const float* x,
                                  float factor, int64_t row) {
-  if (a.to.rounded != nullptr) return WriteRounded<T>(a, x, factor, row);
-  WriteHalves<T>(a, x, factor, row);
+  if (a.to.rounded != nullptr)
+    return WriteRounded<kThreads, T>(a, x, factor, row);
+  WriteHalves<kThreads, T>(a, x, factor, row);
 }
 
 // Four values of a lane; all lanes of the warp call.
@@ -151,6 +159,23 @@ __device__ QuantizedFour QuantizeFour(const float (&value)[4]) {
   return result;
 }
 
+// Values 4 * at and on; rows of whole blocks are 16-byte aligned.
+__device__ void NormalizedFour(const PrepareRowsArguments& a, const float* x,
+                               float factor, int64_t at, float (&value)[4]) {
+  const float4 four = reinterpret_cast<const float4*>(x)[at];
+  value[0] = four.x;
+  value[1] = four.y;
+  value[2] = four.z;
+  value[3] = four.w;
+  if (a.norm == nullptr) return;
+  const float4 norm = __ldg(reinterpret_cast<const float4*>(a.norm) + at);
+  value[0] = value[0] * factor * norm.x;
+  value[1] = value[1] * factor * norm.y;
+  value[2] = value[2] * factor * norm.z;
+  value[3] = value[3] * factor * norm.w;
+}
+
+template <int kThreads>
 __device__ void WriteQuantized(const PrepareRowsArguments& a, const float* x,
                                float factor, int64_t row) {
   uint32_t* words =
@@ -161,11 +186,7 @@ __device__ void WriteQuantized(const PrepareRowsArguments& a, const float* x,
   for (int64_t first = 0; first < num_words; first += kThreads) {
     const int64_t at = first + threadIdx.x;
     float value[4] = {};
-    if (at < num_words) {
-      for (int i = 0; i < 4; ++i) {
-        value[i] = Normalized(a, x, factor, 4 * at + i);
-      }
-    }
+    if (at < num_words) NormalizedFour(a, x, factor, at, value);
     const QuantizedFour four = QuantizeFour(value);
     if (at >= num_words) continue;
     constexpr int kHalfLanes = kBlockLanes / 2;
@@ -180,23 +201,26 @@ __device__ void WriteQuantized(const PrepareRowsArguments& a, const float* x,
 
 // A block per row; with a norm the row is read again, then from the cache.
 // Limits: 64 registers, 1 KiB of static shared memory.
+template <int kThreads>
 __global__ void __launch_bounds__(kThreads)
     PrepareRowsKernel(PrepareRowsArguments a) {
+  LetNextKernelStart();
+  WaitForPreviousKernel();
   const int64_t row = blockIdx.x;
   const int64_t from = a.indices == nullptr ? row : a.indices[row];
   const float* x = a.x + from * a.cols;
-  const float factor = NormFactor(a, x);
+  const float factor = NormFactor<kThreads>(a, x);
   switch (a.to.format) {
     case HeldFormat::kFloat32:
-      return WriteFloats(a, x, factor, row);
+      return WriteFloats<kThreads>(a, x, factor, row);
     case HeldFormat::kFloat16:
-      return WriteSixteenBits<__half>(a, x, factor, row);
+      return WriteSixteenBits<kThreads, __half>(a, x, factor, row);
     case HeldFormat::kBFloat16:
-      return WriteSixteenBits<__nv_bfloat16>(a, x, factor, row);
+      return WriteSixteenBits<kThreads, __nv_bfloat16>(a, x, factor, row);
     case HeldFormat::kQ8:
     case HeldFormat::kQ4:
     case HeldFormat::kQ4Minimum:
-      return WriteQuantized(a, x, factor, row);
+      return WriteQuantized<kThreads>(a, x, factor, row);
   }
 }
 
@@ -210,8 +234,12 @@ cudaError_t PrepareRows(const PrepareRowsArguments& a, cudaStream_t stream) {
     return cudaErrorInvalidValue;
   }
   if (a.num_rows == 0) return cudaSuccess;
-  return Launch(PrepareRowsKernel,
-                {dim3(static_cast<unsigned>(a.num_rows)), dim3(kThreads)},
+  const bool wide = a.cols >= kWideRow;
+  return Launch(wide ? PrepareRowsKernel<kThreadsOfWideRow>
+                     : PrepareRowsKernel<kThreadsOfRow>,
+                {.grid = dim3(static_cast<unsigned>(a.num_rows)),
+                 .block = dim3(wide ? kThreadsOfWideRow : kThreadsOfRow),
+                 .overlap_previous = true},
                 stream, a);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "worker/backend/cuda/prepare_rows.h"
+#include "worker/backend/cuda/rotate.h"
 #include "worker/backend/cuda/weight_layout.h"
 
 namespace caravan::worker::cuda {
@@ -50,6 +51,22 @@ struct ProductArguments {
   // Added to `out`, like it; may be it.
   const float* residual = nullptr;
   int64_t residual_stride = 0;
+  Rotation rotation;  // of RotatedProduct
+  // Set by the functions below. 0: each row of the weight makes an output. Else
+  // two rows do, so many apart: of every 2 * pair_distance neighbours the first
+  // half with the second.
+  int pair_distance = 0;
+
+  // Or pairs of them.
+  __host__ __device__ int64_t NumOutputs() const {
+    return pair_distance > 0 ? weight.rows / 2 : weight.rows;
+  }
+  // The weight's row that makes an output, the second one of a pair.
+  __host__ __device__ int64_t PairRow(int64_t output, int second) const {
+    const int pair = static_cast<int>(output);
+    return output + (pair / pair_distance + second) *
+                        static_cast<int64_t>(pair_distance);
+  }
 };
 
 // Enqueues out = weight * x (+ residual).
@@ -58,8 +75,21 @@ struct ProductArguments {
 
 // Enqueues out = SiLU(first half of weight's rows * x) . (second half * x).
 // `split` counts outputs, of which there are weight.rows / 2.
-[[nodiscard]] cudaError_t GatedProduct(const ProductArguments& arguments,
+[[nodiscard]] cudaError_t GatedProduct(ProductArguments arguments,
                                        cudaStream_t stream);
+
+// Whether RotatedProduct knows such heads and numbers of rows: tensor cores
+// take neighbours by 16, which half a head must be made of, and their large
+// tiles leave no registers for it.
+constexpr bool CanRotateProduct(int64_t head_dim, int64_t num_rows) {
+  return head_dim > 0 && head_dim % 32 == 0 && num_rows < kManyRows;
+}
+
+// Enqueues the product with rows that make all query heads, then key heads,
+// then value heads, and what RotateAndStore would make of it: `out` takes the
+// queries. `split`, `second` and `residual` mean nothing.
+[[nodiscard]] cudaError_t RotatedProduct(ProductArguments arguments,
+                                         cudaStream_t stream);
 
 }  // namespace caravan::worker::cuda
 

@@ -6,6 +6,7 @@
 #include "worker/backend/cuda/device.cuh"
 #include "worker/backend/cuda/product.h"
 #include "worker/backend/cuda/product_output.cuh"
+#include "worker/backend/cuda/weight_prefetch.cuh"
 
 namespace caravan::worker::cuda {
 
@@ -79,14 +80,14 @@ __device__ __forceinline__ void SumUnits(const WeightView& weight,
 // A block makes 32 outputs of kRows rows: lanes are outputs, warps are the
 // parts of the inputs. Blocks that read the same weights are neighbours.
 // Limits: 128 registers, 16 KiB of static shared memory.
-template <typename Format, int kRows, bool kGated>
+template <typename Format, int kRows, bool kPaired>
 __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     ProductKernel(ProductArguments a) {
-  constexpr int kParts = kGated ? 2 : 1;
+  constexpr int kParts = kPaired ? 2 : 1;
   CARAVAN_SHARED(float, sums, [kInputParts][kParts][kRows][kTileRows]);
   const int lane = threadIdx.x % 32;
   const int input_part = threadIdx.x / 32;
-  const int64_t num_outputs = a.weight.rows / kParts;
+  const int64_t num_outputs = a.NumOutputs();
   const int64_t first_output = static_cast<int64_t>(blockIdx.y) * kTileRows;
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kRows;
   // Where there are fewer, the last counts several times and is written once.
@@ -94,15 +95,20 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
   int64_t outputs[kParts];
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {
-    outputs[part] = output + part * num_outputs;
+    outputs[part] = kPaired ? a.PairRow(output, part) : output;
   }
-  const typename Format::Group x =
-      Format::GroupOf(a.x, first_row, a.weight.num_units());
-  float sum[kParts][kRows] = {};
   const int64_t units = a.weight.num_units();
-  SumUnits<Format, kRows, kParts>(a.weight, outputs, x,
-                                  PartBegin(units, input_part),
-                                  PartBegin(units, input_part + 1), sum);
+  const int64_t begin = PartBegin(units, input_part);
+  const int64_t end = PartBegin(units, input_part + 1);
+  LetNextKernelStart();
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) {
+    PrefetchWeight(a.weight, outputs[part], begin, end);
+  }
+  WaitForPreviousKernel();
+  const typename Format::Group x = Format::GroupOf(a.x, first_row, units);
+  float sum[kParts][kRows] = {};
+  SumUnits<Format, kRows, kParts>(a.weight, outputs, x, begin, end, sum);
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {
 #pragma unroll
@@ -122,38 +128,40 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks)
     if (first_output + lane >= num_outputs || first_row + r >= a.num_rows) {
       continue;
     }
-    WriteProduct(a, first_row + r, output,
-                 kGated ? GatedSilu(total[0], total[kParts - 1]) : total[0]);
+    if constexpr (kPaired) {
+      WritePair(a, first_row + r, output, total[0], total[1]);
+    } else {
+      WriteProduct(a, first_row + r, output, total[0]);
+    }
   }
 }
 
 template <typename Format, int kRows>
-cudaError_t LaunchProductOf(const ProductArguments& a, bool gated,
-                            cudaStream_t stream) {
-  const int64_t num_outputs = gated ? a.weight.rows / 2 : a.weight.rows;
+cudaError_t LaunchProductOf(const ProductArguments& a, cudaStream_t stream) {
   const dim3 grid(
       static_cast<unsigned>((a.num_rows + kRows - 1) / kRows),
-      static_cast<unsigned>((num_outputs + kTileRows - 1) / kTileRows));
-  return Launch(gated ? ProductKernel<Format, kRows, true>
-                      : ProductKernel<Format, kRows, false>,
-                {grid, dim3(kProductThreads)}, stream, a);
+      static_cast<unsigned>((a.NumOutputs() + kTileRows - 1) / kTileRows));
+  return Launch(
+      a.pair_distance > 0 ? ProductKernel<Format, kRows, true>
+                          : ProductKernel<Format, kRows, false>,
+      {.grid = grid, .block = dim3(kProductThreads), .overlap_previous = true},
+      stream, a);
 }
 
 // With as many rows at once as the groups of x have: 1, 4, kLargestGroup.
 template <typename Format, int kLargestGroup>
-cudaError_t LaunchProduct(const ProductArguments& a, bool gated,
-                          cudaStream_t stream) {
+cudaError_t LaunchProduct(const ProductArguments& a, cudaStream_t stream) {
   switch (a.x.group) {
     case 1:
-      return LaunchProductOf<Format, 1>(a, gated, stream);
+      return LaunchProductOf<Format, 1>(a, stream);
     case 4:
-      return LaunchProductOf<Format, 4>(a, gated, stream);
+      return LaunchProductOf<Format, 4>(a, stream);
     default:
       break;
   }
   if constexpr (kLargestGroup > 4) {
     if (a.x.group == kLargestGroup) {
-      return LaunchProductOf<Format, kLargestGroup>(a, gated, stream);
+      return LaunchProductOf<Format, kLargestGroup>(a, stream);
     }
   }
   return cudaErrorInvalidValue;

@@ -217,16 +217,15 @@ struct QuantizedMatrix {
 
 }  // namespace
 
-cudaError_t LaunchQuantizedMatrixProduct(const ProductArguments& a, bool gated,
+cudaError_t LaunchQuantizedMatrixProduct(const ProductArguments& a,
                                          cudaStream_t stream) {
   switch (a.weight.format) {
     case HeldFormat::kQ8:
-      return LaunchMatrixProduct<QuantizedMatrix<Q8Math>>(a, gated, stream);
+      return LaunchMatrixProduct<QuantizedMatrix<Q8Math>>(a, stream);
     case HeldFormat::kQ4:
-      return LaunchMatrixProduct<QuantizedMatrix<Q4Math>>(a, gated, stream);
+      return LaunchMatrixProduct<QuantizedMatrix<Q4Math>>(a, stream);
     case HeldFormat::kQ4Minimum:
-      return LaunchMatrixProduct<QuantizedMatrix<Q4MinimumMath>>(a, gated,
-                                                                 stream);
+      return LaunchMatrixProduct<QuantizedMatrix<Q4MinimumMath>>(a, stream);
     default:
       return cudaErrorInvalidValue;
   }

@@ -146,15 +146,15 @@ struct Q4Minimum : QuantizedFormat {
 
 }  // namespace
 
-cudaError_t LaunchQuantizedProduct(const ProductArguments& a, bool gated,
+cudaError_t LaunchQuantizedProduct(const ProductArguments& a,
                                    cudaStream_t stream) {
   switch (a.weight.format) {
     case HeldFormat::kQ8:
-      return LaunchProduct<Q8, 4>(a, gated, stream);
+      return LaunchProduct<Q8, 4>(a, stream);
     case HeldFormat::kQ4:
-      return LaunchProduct<Q4, 4>(a, gated, stream);
+      return LaunchProduct<Q4, 4>(a, stream);
     case HeldFormat::kQ4Minimum:
-      return LaunchProduct<Q4Minimum, 4>(a, gated, stream);
+      return LaunchProduct<Q4Minimum, 4>(a, stream);
     default:
       return cudaErrorInvalidValue;
   }

@@ -10,15 +10,24 @@
 
 namespace caravan::worker::cuda {
 
-// All on the device.
+// How rows of queries, keys and values are turned, and where keys and values
+// go. All on the device.
+struct Rotation {
+  const float* cos = nullptr;  // (positions, head_dim / 2)
+  const float* sin = nullptr;
+  const RowPlace* places = nullptr;  // of each row; null: no rotation
+  KvLayerView cache;
+  int num_heads = 0;  // of queries
+
+  __host__ __device__ int NumAllHeads() const {
+    return num_heads + 2 * cache.num_kv_heads;
+  }
+};
+
 struct RotateArguments {
   float* queries = nullptr;            // (rows, num_heads * head_dim), in place
   const float* keys_values = nullptr;  // (rows, 2 * num_kv_heads * head_dim)
-  const float* cos = nullptr;          // (positions, head_dim / 2)
-  const float* sin = nullptr;
-  const RowPlace* places = nullptr;  // of each row
-  KvLayerView cache;
-  int num_heads = 0;
+  Rotation rotation;
   int64_t num_rows = 0;
 };
 

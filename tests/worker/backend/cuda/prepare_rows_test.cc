@@ -127,6 +127,34 @@ class PrepareRowsTest : public testing::Test {
     }
   }
 
+  void ExpectBlocks(size_t num_blocks, int group) {
+    const DeviceVector<int8_t> values(16 * num_blocks * 32);
+    const DeviceVector<float2> scales(16 * num_blocks);
+    Prepare({.format = HeldFormat::kQ4,
+             .group = group,
+             .values = values.data(),
+             .scales = scales.data()},
+            static_cast<int64_t>(num_blocks * 32));
+    const std::vector<int8_t> got = values.Get();
+    const std::vector<float2> got_scales = scales.Get();
+    const auto size = static_cast<size_t>(group);
+    for (size_t row = 0; row < kIndices.size(); ++row) {
+      for (size_t block = 0; block < num_blocks; ++block) {
+        const size_t first = row / size * num_blocks + block;
+        const float2 scale = got_scales[first * size + row % size];
+        int sum = 0;
+        for (size_t i = 0; i < 32; ++i) {
+          const size_t half = (first * 2 + i / 16) * size + row % size;
+          const int value = got[half * 16 + i % 16];
+          sum += value;
+          ASSERT_NEAR(value * scale.x, ExpectedAt(row, block * 32 + i),
+                      0.501 * scale.x);
+        }
+        ASSERT_EQ(scale.y, static_cast<float>(sum));
+      }
+    }
+  }
+
   const std::vector<int64_t> kIndices = {4, 0, 4, 2, 1, 3, 3, 0, 2};
   std::vector<double> expected_;
   size_t cols_ = 0;
@@ -134,9 +162,12 @@ class PrepareRowsTest : public testing::Test {
 
 // The norm adds errors of float32.
 constexpr double kFloatError = 1e-6;
+// From so many on a block has more threads.
+constexpr int64_t kWideCols = 4096;
 
 TEST_F(PrepareRowsTest, NormalizesChosenRows) {
-  for (const int64_t cols : {1, 70, 600}) {
+  for (const int64_t cols :
+       {int64_t{1}, int64_t{70}, int64_t{600}, kWideCols + 1}) {
     for (const int group : {1, 4, 8}) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
       const auto pieces = static_cast<size_t>((cols + 7) / 8);
@@ -158,7 +189,8 @@ TEST_F(PrepareRowsTest, NormalizesChosenRows) {
 }
 
 TEST_F(PrepareRowsTest, HalvesAddUpToFloats) {
-  for (const int64_t cols : {1, 16, 131}) {
+  for (const int64_t cols :
+       {int64_t{1}, int64_t{16}, int64_t{131}, kWideCols}) {
     ExpectHalves<__half>(HeldFormat::kFloat16, cols, kFloatError + 0x1p-23);
     ExpectHalves<__nv_bfloat16>(HeldFormat::kBFloat16, cols,
                                 kFloatError + 0x1p-17);
@@ -166,7 +198,8 @@ TEST_F(PrepareRowsTest, HalvesAddUpToFloats) {
 }
 
 TEST_F(PrepareRowsTest, RoundsOnce) {
-  for (const int64_t cols : {1, 16, 131}) {
+  for (const int64_t cols :
+       {int64_t{1}, int64_t{16}, int64_t{131}, kWideCols + 3}) {
     ExpectRounded<__half>(HeldFormat::kFloat16, cols, 0x1p-11);
     ExpectRounded<__nv_bfloat16>(HeldFormat::kBFloat16, cols, 0x1p-8);
   }
@@ -197,33 +230,8 @@ TEST(RoundedRowsTest, WhatIsFiniteStaysFinite) {
 }
 
 TEST_F(PrepareRowsTest, QuantizesBlocks) {
-  constexpr size_t kBlocks = 9;
-  for (const int group : {1, 4, 8}) {
-    const DeviceVector<int8_t> values(16 * kBlocks * 32);
-    const DeviceVector<float2> scales(16 * kBlocks);
-    Prepare({.format = HeldFormat::kQ4,
-             .group = group,
-             .values = values.data(),
-             .scales = scales.data()},
-            kBlocks * 32);
-    const std::vector<int8_t> got = values.Get();
-    const auto size = static_cast<size_t>(group);
-    for (size_t row = 0; row < kIndices.size(); ++row) {
-      for (size_t block = 0; block < kBlocks; ++block) {
-        const size_t first = row / size * kBlocks + block;
-        const float2 scale = scales.Get()[first * size + row % size];
-        int sum = 0;
-        for (size_t i = 0; i < 32; ++i) {
-          const size_t half = (first * 2 + i / 16) * size + row % size;
-          const int value = got[half * 16 + i % 16];
-          sum += value;
-          ASSERT_NEAR(value * scale.x, ExpectedAt(row, block * 32 + i),
-                      0.501 * scale.x);
-        }
-        ASSERT_EQ(scale.y, static_cast<float>(sum));
-      }
-    }
-  }
+  for (const int group : {1, 4, 8}) ExpectBlocks(9, group);
+  ExpectBlocks(kWideCols / 32 + 1, 4);
 }
 
 TEST_F(PrepareRowsTest, RefusesWhatDoesNotFit) {

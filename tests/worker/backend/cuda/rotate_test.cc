@@ -38,16 +38,18 @@ class RotateTest : public ::testing::Test {
     const DeviceVector<float> cos(std::vector<float>(3 * kHeadDim / 2, 1));
     const DeviceVector<float> sin(std::vector<float>(3 * kHeadDim / 2, 0));
     const DeviceVector<RowPlace> places(row_places);
-    EXPECT_EQ(RotateAndStore({.queries = queries.data(),
-                              .keys_values = keys_values.data(),
-                              .cos = cos.data(),
-                              .sin = sin.data(),
-                              .places = places.data(),
-                              .cache = {cache.data(), 1, kHeadDim, kFormat<T>},
-                              .num_heads = 1,
-                              .num_rows = static_cast<int64_t>(num_rows)},
-                             nullptr),
-              cudaSuccess);
+    EXPECT_EQ(
+        RotateAndStore(
+            {.queries = queries.data(),
+             .keys_values = keys_values.data(),
+             .rotation = {.cos = cos.data(),
+                          .sin = sin.data(),
+                          .places = places.data(),
+                          .cache = {cache.data(), 1, kHeadDim, kFormat<T>},
+                          .num_heads = 1},
+             .num_rows = static_cast<int64_t>(num_rows)},
+            nullptr),
+        cudaSuccess);
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     std::vector<float> held;
     for (const T value : cache.Get()) held.push_back(ToFloat(value));

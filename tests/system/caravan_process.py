@@ -199,7 +199,9 @@ class Caravan:
             if epoch is not None and env.get("CARAVAN_EPOCH") != str(epoch):
                 continue
             rank = env.get("OMPI_COMM_WORLD_RANK", env.get("CARAVAN_RANK"))
-            found[int(rank)] = pid
+            # None: it was not yet the engine when its environment was read.
+            if rank is not None:
+                found[int(rank)] = pid
         return found
 
     def agent(self):

@@ -124,9 +124,11 @@ __device__ void WriteRounded(const PrepareRowsArguments& a, const float* x,
 template <int kThreads, typename T>
 __device__ void WriteSixteenBits(const PrepareRowsArguments& a, const float* x,
                                  float factor, int64_t row) {
-  if (a.to.rounded != nullptr)
-    return WriteRounded<kThreads, T>(a, x, factor, row);
-  WriteHalves<kThreads, T>(a, x, factor, row);
+  if (a.to.rounded != nullptr) {
+    WriteRounded<kThreads, T>(a, x, factor, row);
+  } else {
+    WriteHalves<kThreads, T>(a, x, factor, row);
+  }
 }
 
 // Four values of a lane; all lanes of the warp call.

@@ -56,6 +56,9 @@ constexpr int64_t kLayerOperations = 21;
 // Where products are cuBLASLt's: two for one of ours for queries, keys and
 // values and for the gated one, SiLU, and of each of the six a second kernel.
 constexpr int64_t kLibraryLayerOperations = kLayerOperations + 9;
+// The embedding with its sum; norm and head, candidates, choice, a gather and
+// what ranks choose of it.
+constexpr int64_t kStepOperations = 12;
 constexpr int64_t kGraphOperationBytes = 2048;
 // NCCL keeps, for each channel and neighbour, about 10 MiB of buffers for its
 // three protocols and a page of state. A ring over PCIe or Ethernet has few
@@ -142,7 +145,8 @@ int64_t GraphBytes(const ModelSpec& spec, const RankPlan& rank,
   const int64_t operations = UsesLibrary(spec, rank, options)
                                  ? kLibraryLayerOperations
                                  : kLayerOperations;
-  return kMostGraphs * rank.layers.size() * operations * kGraphOperationBytes;
+  return kMostGraphs * (rank.layers.size() * operations + kStepOperations) *
+         kGraphOperationBytes;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -37,6 +38,7 @@ class BackendChoice : public BackendSuite {
 
   std::vector<ChosenToken> Read(int set, size_t first, size_t count) {
     std::vector<ChosenToken> tokens(first + count);
+    CARAVAN_EXPECT_OK(backend_->FetchTokens(set, std::ssize(tokens)));
     CARAVAN_EXPECT_OK(backend_->ReadTokens(set, absl::MakeSpan(tokens)));
     EXPECT_FALSE(backend_->HasToWaitForTokens(set));
     return {tokens.begin() + static_cast<ptrdiff_t>(first), tokens.end()};
@@ -272,6 +274,7 @@ TEST_P(BackendChoice, SetsAreApart) {
     EXPECT_EQ(tokens[1].id, set == 0 ? 8 : 7);
   }
   EXPECT_TRUE(Read(0, 0, 0).empty());
+  EXPECT_EQ(Read(1, 0, 1)[0].id, 6);
 }
 
 // The decode loop in small: each round embeds what the one before has chosen,
@@ -300,12 +303,14 @@ TEST_P(BackendChoice, RoundsFollowWithoutTheHost) {
         backend_->Linear(x.tensor(), *output, nullptr, logits.tensor()));
     CARAVAN_ASSERT_OK(
         ChooseOfAll(logits, requests, {.set = round % kTokenSets}));
+    CARAVAN_ASSERT_OK(backend_->FetchTokens(round % kTokenSets, kRows));
   };
   const auto read = [&](int round) {
+    std::vector<ChosenToken> tokens(kRows);
+    CARAVAN_EXPECT_OK(
+        backend_->ReadTokens(round % kTokenSets, absl::MakeSpan(tokens)));
     std::vector<int32_t> ids;
-    for (const ChosenToken& token : Read(round % kTokenSets, 0, kRows)) {
-      ids.push_back(token.id);
-    }
+    for (const ChosenToken& token : tokens) ids.push_back(token.id);
     return ids;
   };
   const std::vector<int32_t> prompt = {1, 2, 3};
@@ -339,6 +344,8 @@ TEST_P(BackendChoice, RefusesMoreThanIsReserved) {
           GreedyRows(2), {}),
       testing::StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(choose(most - 1),
+              testing::StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(backend_->FetchTokens(0, most + 1),
               testing::StatusIs(absl::StatusCode::kResourceExhausted));
   std::vector<ChosenToken> tokens(most + 1);
   EXPECT_THAT(backend_->ReadTokens(0, absl::MakeSpan(tokens)),

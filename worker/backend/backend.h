@@ -189,18 +189,33 @@ struct StepLimits {
   AttentionShape attention;
 };
 
-// The operations of a step on a batch that it is given, all the same but for
-// what the batch says: a backend may run what it has seen of them for another
-// batch of as many rows.
+// What a step works on.
+struct StepInput {
+  Batch batch;
+  // Of all rows of the batch; none: the step does not begin with Embed.
+  InputTokens tokens;
+  // Rows of the batch whose next tokens the step ends with choosing, for slots
+  // from the first of `chosen_set` on; none: it ends before Head.
+  absl::Span<const CandidateRequest> choices;
+  int chosen_set = 0;
+};
+
+// The operations of a step on the input that it is given, all the same but for
+// what the input says: a backend may run what it has seen of them for another
+// input of as many rows.
 struct StepWork {
-  // Steps of one owner differ in their batches alone: the same calls with the
-  // same tensors, of which they use the first rows. Weights, caches and tensors
-  // live until the backend's Reserve is called again, or it is gone.
+  // Steps of one owner differ in their inputs alone: the same calls with the
+  // same tensors, of which they use the first rows. Of Embed, Head and
+  // ChooseTokens there is at most one, with all tokens and with what RowsOf the
+  // choices says (token_slots.h). Weights, caches and tensors live until the
+  // backend's Reserve is called again, or it is gone.
   const void* owner = nullptr;
-  int64_t max_rows = 0;  // for which the tensors have room
+  int64_t max_rows = 0;         // for which the tensors have room
+  int64_t max_choices = 0;      // likewise the logits
+  int64_t vocabulary_size = 0;  // columns of the logits
   // Makes calls of the backend, and of communicators in the order of its work.
-  // May be called again for the same batch, where a first call came to nothing.
-  absl::FunctionRef<absl::Status(const Batch&)> enqueue;
+  // May be called again for the same input, where a first call came to nothing.
+  absl::FunctionRef<absl::Status(const StepInput&)> enqueue;
   // Whether `ok` is true on all ranks that do the step together. They all come
   // to ask at the same step, if they run the same steps with the same limits.
   absl::FunctionRef<absl::StatusOr<bool>(bool ok)> all_agree;
@@ -303,8 +318,10 @@ class Backend {
                                     absl::Span<const CandidateRequest> requests,
                                     TokenSlot first) = 0;
 
-  // The first tokens of a set, when all ChooseTokens for it are done: waits for
-  // nothing that was enqueued after them.
+  // Enqueues what brings the first `count` tokens of a set to the host.
+  virtual absl::Status FetchTokens(int set, int64_t count) = 0;
+  // The first tokens of a set, as many as the last FetchTokens brought or less:
+  // waits for that, and for nothing that was enqueued after it.
   virtual absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) = 0;
   // Whether ReadTokens would wait. An error is for that to tell.
   virtual bool HasToWaitForTokens(int set) const = 0;
@@ -315,12 +332,12 @@ class Backend {
                               absl::Span<const MassRequest> requests,
                               absl::Span<uint64_t> masses) = 0;
 
-  // Runs a step's operations, those between its embedding and its logits:
-  // calls `work.enqueue` with the batch or with one that has padding, or, where
-  // it has recorded them, replays what that would enqueue. The bits of all rows
-  // but padding are the same either way.
-  virtual absl::Status RunStep(const Batch& batch, const StepWork& work) {
-    return work.enqueue(batch);
+  // Runs a step's operations: calls `work.enqueue` with the input or with one
+  // that has padding, or, where it has recorded them, replays what that would
+  // enqueue. The bits of all rows but padding are the same either way; of slots
+  // of the set behind those of the choices nothing is promised.
+  virtual absl::Status RunStep(const StepInput& input, const StepWork& work) {
+    return work.enqueue(input);
   }
 
   virtual absl::Status Synchronize() = 0;

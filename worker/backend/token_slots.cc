@@ -1,9 +1,21 @@
 #include "worker/backend/token_slots.h"
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
 namespace caravan::worker {
+
+ChoiceRows RowsOf(absl::Span<const CandidateRequest> choices) {
+  ChoiceRows of;
+  for (CandidateRequest request : choices) {
+    of.rows.push_back(request.row);
+    request.row = std::ssize(of.requests);
+    of.requests.push_back(request);
+  }
+  return of;
+}
 
 absl::Status CheckSlots(TokenSlot first, int64_t count, int64_t per_set) {
   CARAVAN_CHECK(first.set >= 0 && first.set < kTokenSets);

@@ -1,15 +1,25 @@
-// What backends share of the slots of tokens that they choose (backend.h).
+// Of the tokens that backends choose, and their slots (backend.h).
 #ifndef CARAVAN_WORKER_BACKEND_TOKEN_SLOTS_H_
 #define CARAVAN_WORKER_BACKEND_TOKEN_SLOTS_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "base/dtype.h"
 #include "base/tensor.h"
 #include "worker/backend/backend.h"
 
 namespace caravan::worker {
+
+// Which rows of a batch need logits for choices among them, and the requests
+// for those: of the first row of logits, the second, and so on.
+struct ChoiceRows {
+  std::vector<int64_t> rows;
+  std::vector<CandidateRequest> requests;
+};
+ChoiceRows RowsOf(absl::Span<const CandidateRequest> choices);
 
 // kResourceExhausted: `count` slots from `first` on are not within those that
 // each set has.

@@ -105,7 +105,7 @@ absl::Status ModelExecutor::Begin(const v1::Step& step) {
       begun.batch,
       MakeStepBatch(step, sequences_, options_.plan->max_rows_per_step()));
   if (begun.batch.batch.num_rows > 0) {
-    CARAVAN_RETURN_IF_ERROR(RunLayers(step, &begun));
+    CARAVAN_RETURN_IF_ERROR(RunStep(step, &begun));
   }
   begun_.push_back(std::move(begun));
   return absl::OkStatus();
@@ -128,24 +128,32 @@ bool ModelExecutor::StepsAreOnlyEnqueued() const {
          !pipeline_group_->waits_for_peers();
 }
 
-absl::Status ModelExecutor::RunLayers(const v1::Step& step, BegunStep* begun) {
-  const Batch& batch = begun->batch.batch;
-  CARAVAN_RETURN_IF_ERROR(FillHidden(step, begun->batch));
-  CARAVAN_RETURN_IF_ERROR(decoder_->RunLayers(batch));
-  if (!is_last_stage()) {
-    SetPhase(EnginePhase::kSend);
-    return pipeline_group_->SendTensor(decoder_->Hidden(batch.num_rows),
-                                       stage_ + 1);
+absl::Status ModelExecutor::RunStep(const v1::Step& step, BegunStep* begun) {
+  const StepBatch& batch = begun->batch;
+  const int64_t num_rows = batch.batch.num_rows;
+  StepInput input = {.batch = batch.batch,
+                     .chosen_set = TokenSetOf(step.number())};
+  std::vector<int32_t> ids;
+  if (is_first_stage()) {
+    CARAVAN_ASSIGN_OR_RETURN(ids, InputIds(step, batch));
+    if (!is_last_stage()) ExpectSampledIds(step, batch);
+    input.tokens = {.ids = ids, .set = TokenSetOf(step.number() - 1)};
+  } else {
+    CARAVAN_RETURN_IF_ERROR(ReceiveHidden(num_rows));
   }
-  return sampler_->CanChoose(begun->batch) ? ChooseOnDevice(begun)
-                                           : absl::OkStatus();
+  begun->chosen = is_last_stage() && sampler_->CanChoose(batch);
+  std::vector<CandidateRequest> choices;
+  if (begun->chosen) choices = StepSampler::Choices(batch);
+  input.choices = choices;
+  CARAVAN_RETURN_IF_ERROR(decoder_->RunStep(input));
+  if (!is_last_stage()) return SendHidden(num_rows);
+  return begun->chosen ? ExpectChosen(begun) : absl::OkStatus();
 }
 
-absl::Status ModelExecutor::ChooseOnDevice(BegunStep* begun) {
+absl::Status ModelExecutor::ExpectChosen(BegunStep* begun) {
   const uint64_t number = begun->result.number();
   CARAVAN_RETURN_IF_ERROR(
-      sampler_->Choose(begun->batch, TokenSetOf(number), &begun->result));
-  begun->chosen = true;
+      sampler_->FetchChosen(begun->batch, TokenSetOf(number), &begun->result));
   int32_t slot = 0;
   for (const SampledRow& row : begun->batch.sampled) {
     EngineSequence* const sequence = begun->batch.sequences[row.entry];
@@ -194,16 +202,14 @@ absl::StatusOr<std::vector<int32_t>> ModelExecutor::SampleOnHost(
   return ids;
 }
 
-absl::Status ModelExecutor::FillHidden(const v1::Step& step,
-                                       const StepBatch& batch) {
-  if (is_first_stage()) {
-    CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, InputIds(step, batch));
-    if (!is_last_stage()) ExpectSampledIds(step, batch);
-    return decoder_->Embed({.ids = ids, .set = TokenSetOf(step.number() - 1)});
-  }
+absl::Status ModelExecutor::ReceiveHidden(int64_t num_rows) {
   SetPhase(EnginePhase::kReceive);
-  return pipeline_group_->RecvTensor(decoder_->Hidden(batch.batch.num_rows),
-                                     stage_ - 1);
+  return pipeline_group_->RecvTensor(decoder_->Hidden(num_rows), stage_ - 1);
+}
+
+absl::Status ModelExecutor::SendHidden(int64_t num_rows) {
+  SetPhase(EnginePhase::kSend);
+  return pipeline_group_->SendTensor(decoder_->Hidden(num_rows), stage_ + 1);
 }
 
 absl::StatusOr<std::vector<int32_t>> ModelExecutor::InputIds(

@@ -77,15 +77,17 @@ class ModelExecutor final : public StepExecutor {
   static int TokenSetOf(uint64_t step) {
     return static_cast<int>(step % kTokenSets);
   }
-  absl::Status RunLayers(const v1::Step& step, BegunStep* begun);
-  absl::Status ChooseOnDevice(BegunStep* begun);
+  absl::Status RunStep(const v1::Step& step, BegunStep* begun);
+  // What the device has been told to choose is known by its slot from now on.
+  absl::Status ExpectChosen(BegunStep* begun);
   // Whether Begin waits for no other rank.
   bool StepsAreOnlyEnqueued() const;
   // Both tell the ids of a step's tokens, and complete its result.
   absl::StatusOr<std::vector<int32_t>> ReadChosen(BegunStep* begun);
   absl::StatusOr<std::vector<int32_t>> SampleOnHost(BegunStep* begun);
 
-  absl::Status FillHidden(const v1::Step& step, const StepBatch& batch);
+  absl::Status ReceiveHidden(int64_t num_rows);
+  absl::Status SendHidden(int64_t num_rows);
   // The input ids of all rows, or slots of ids that the step before chooses;
   // takes sampled ids off the link as needed.
   absl::StatusOr<std::vector<int32_t>> InputIds(const v1::Step& step,

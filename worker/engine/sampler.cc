@@ -42,31 +42,12 @@ int FirstCandidates(const v1::SamplingParameters& sampling) {
   return sampling.top_k() > 0 ? sampling.top_k() : kFirstCandidates;
 }
 
-// All of it but num_top.
-CandidateRequest ToCandidate(const SampleRequest& request) {
-  const v1::SamplingParameters& sampling = *request.sampling;
-  return {.row = request.row,
-          .temperature = sampling.temperature(),
-          .seed = sampling.seed(),
-          .position = request.position,
-          .noise = sampling.temperature() > 0 && !HasFilter(sampling)};
-}
-
 absl::Status NotFinite(int64_t row, float value) {
   return absl::InternalError(
       absl::StrCat("logits are not finite: row=", row, " largest=", value));
 }
 
 }  // namespace
-
-Sampler::Sampler(const Options& options)
-    : options_(options),
-      shard_({.first_id = options.vocabulary_begin,
-              .rank = options.group->rank(),
-              .num_ranks = options.group->size(),
-              .gather = [group = options.group](const Tensor& parts) {
-                return group->AllGatherTensor(parts);
-              }}) {}
 
 absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
     const Tensor& logits, absl::Span<const SampleRequest> requests) {
@@ -80,7 +61,7 @@ absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
     for (size_t index : open) {
       const SampleRequest& request = requests[index];
       rows.push_back(request);
-      candidates.push_back(ToCandidate(request));
+      candidates.push_back(ToChoice(request));
       candidates.back().num_top = static_cast<int>(
           std::min<int64_t>(FirstCandidates(*request.sampling) * growth,
                             options_.vocabulary_size));
@@ -114,18 +95,17 @@ absl::StatusOr<std::vector<int32_t>> Sampler::Sample(
   return ids;
 }
 
-bool Sampler::CanChoose(const v1::SamplingParameters& sampling) const {
+bool Sampler::CanChoose(const v1::SamplingParameters& sampling) {
   return !HasFilter(sampling);
 }
 
-absl::Status Sampler::Choose(const Tensor& logits,
-                             absl::Span<const SampleRequest> requests,
-                             TokenSlot first) {
-  std::vector<CandidateRequest> candidates;
-  for (const SampleRequest& request : requests) {
-    candidates.push_back(ToCandidate(request));
-  }
-  return options_.backend->ChooseTokens(logits, shard_, candidates, first);
+CandidateRequest Sampler::ToChoice(const SampleRequest& request) {
+  const v1::SamplingParameters& sampling = *request.sampling;
+  return {.row = request.row,
+          .temperature = sampling.temperature(),
+          .seed = sampling.seed(),
+          .position = request.position,
+          .noise = sampling.temperature() > 0 && !HasFilter(sampling)};
 }
 
 absl::StatusOr<std::vector<int32_t>> Sampler::ReadChosen(int set,

@@ -33,8 +33,8 @@ struct LogprobRequest {
 // logits, with the same result as if one rank held the whole vocabulary. One
 // thread.
 //
-// Where nothing is filtered, the devices can choose without their hosts: Choose
-// enqueues that, ReadChosen waits for it.
+// Where nothing is filtered, the devices can choose without their hosts, within
+// a step: CanChoose, ToChoice and ReadChosen.
 //
 // kInternal: a row whose largest logit is not finite.
 class Sampler final {
@@ -45,19 +45,17 @@ class Sampler final {
     Backend* backend = nullptr;    // both outlive the sampler
     Communicator* group = nullptr;
   };
-  explicit Sampler(const Options& options);
+  explicit Sampler(const Options& options) : options_(options) {}
 
   absl::StatusOr<std::vector<int32_t>> Sample(
       const Tensor& logits, absl::Span<const SampleRequest> requests);
 
-  // Whether Choose takes such a row: what Sample would give is then one
-  // candidate of one rank.
-  bool CanChoose(const v1::SamplingParameters& sampling) const;
-  // Enqueues: the ids that Sample would return go to slots from `first` on.
-  absl::Status Choose(const Tensor& logits,
-                      absl::Span<const SampleRequest> requests,
-                      TokenSlot first);
-  // The first ids of a set, once they are chosen. An error's row is the slot.
+  // Whether what Sample would give for such a row is one candidate of one rank:
+  // that of Backend::ChooseTokens for ToChoice of the request.
+  static bool CanChoose(const v1::SamplingParameters& sampling);
+  static CandidateRequest ToChoice(const SampleRequest& request);
+  // The first ids of a set that has been fetched (Backend::FetchTokens), once
+  // they are chosen. An error's row is the slot.
   absl::StatusOr<std::vector<int32_t>> ReadChosen(int set, int64_t count);
 
   absl::StatusOr<std::vector<v1::TokenLogprobs>> Logprobs(
@@ -82,7 +80,6 @@ class Sampler final {
       absl::Span<const Merged> merged);
 
   const Options options_;
-  const VocabularyShard shard_;
 };
 
 }  // namespace caravan::worker

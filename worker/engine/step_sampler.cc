@@ -1,6 +1,7 @@
 #include "worker/engine/step_sampler.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/status_macros.h"
 
@@ -45,26 +46,30 @@ absl::StatusOr<std::vector<int32_t>> StepSampler::Run(const StepBatch& batch,
 bool StepSampler::CanChoose(const StepBatch& batch) const {
   if (batch.sampled.empty() || !batch.scored.empty()) return false;
   return std::all_of(batch.sampled.begin(), batch.sampled.end(),
-                     [this](const SampledRow& row) {
+                     [](const SampledRow& row) {
                        return row.sampling->logprobs() < 0 &&
-                              sampler_.CanChoose(*row.sampling);
+                              Sampler::CanChoose(*row.sampling);
                      });
 }
 
-absl::Status StepSampler::Choose(const StepBatch& batch, int set,
-                                 v1::StepResult* result) {
-  AddResults(batch, result);
-  const size_t piece = static_cast<size_t>(decoder_.max_logit_rows());
-  const absl::Span<const SampledRow> sampled(batch.sampled);
-  for (size_t i = 0; i < sampled.size(); i += piece) {
-    std::vector<SampleRequest> requests;
-    CARAVAN_ASSIGN_OR_RETURN(
-        const Tensor logits,
-        SampledLogits(sampled.subspan(i, piece), &requests));
-    CARAVAN_RETURN_IF_ERROR(sampler_.Choose(
-        logits, requests, {.set = set, .index = static_cast<int64_t>(i)}));
+std::vector<CandidateRequest> StepSampler::Choices(const StepBatch& batch) {
+  std::vector<CandidateRequest> choices;
+  for (const SampledRow& row : batch.sampled) {
+    choices.push_back(Sampler::ToChoice(
+        {.row = row.row, .position = row.position, .sampling = row.sampling}));
   }
-  return absl::OkStatus();
+  return choices;
+}
+
+absl::Status StepSampler::FetchChosen(const StepBatch& batch, int set,
+                                      v1::StepResult* result) {
+  AddResults(batch, result);
+  if (observer_) {
+    std::vector<int64_t> rows;
+    for (const SampledRow& row : batch.sampled) rows.push_back(row.row);
+    observer_(decoder_.LogitsOfChoices(std::ssize(rows)), rows);
+  }
+  return backend_.FetchTokens(set, std::ssize(batch.sampled));
 }
 
 absl::Status StepSampler::ReadChosen(int set, v1::StepResult* result) {
@@ -83,22 +88,17 @@ absl::StatusOr<Tensor> StepSampler::PieceLogits(
   return logits;
 }
 
-absl::StatusOr<Tensor> StepSampler::SampledLogits(
-    absl::Span<const SampledRow> rows, std::vector<SampleRequest>* requests) {
-  std::vector<int64_t> batch_rows;
-  for (const SampledRow& row : rows) {
-    requests->push_back({.row = static_cast<int64_t>(batch_rows.size()),
-                         .position = row.position,
-                         .sampling = row.sampling});
-    batch_rows.push_back(row.row);
-  }
-  return PieceLogits(batch_rows);
-}
-
 absl::StatusOr<std::vector<int32_t>> StepSampler::SamplePiece(
     absl::Span<const SampledRow> rows, const Results& results) {
   std::vector<SampleRequest> requests;
-  CARAVAN_ASSIGN_OR_RETURN(const Tensor logits, SampledLogits(rows, &requests));
+  std::vector<int64_t> batch_rows;
+  for (const SampledRow& row : rows) {
+    requests.push_back({.row = std::ssize(requests),
+                        .position = row.position,
+                        .sampling = row.sampling});
+    batch_rows.push_back(row.row);
+  }
+  CARAVAN_ASSIGN_OR_RETURN(const Tensor logits, PieceLogits(batch_rows));
   CARAVAN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                            sampler_.Sample(logits, requests));
 

@@ -24,7 +24,7 @@ namespace caravan::worker {
 class StepSampler final {
  public:
   StepSampler(Decoder* decoder, const Sampler::Options& options)
-      : decoder_(*decoder), sampler_(options) {}
+      : decoder_(*decoder), backend_(*options.backend), sampler_(options) {}
 
   // The ids of batch.sampled, in order; adds one SequenceResult to `result` for
   // each entry that asked for a token or for scores.
@@ -32,16 +32,20 @@ class StepSampler final {
                                            v1::StepResult* result);
 
   // Whether the device can choose all tokens of the step, and nothing else is
-  // asked for: then Choose and ReadChosen do what Run does, in two halves.
+  // asked for: then the decoder's step makes the Choices, and FetchChosen and
+  // ReadChosen do what Run does, in two halves.
   bool CanChoose(const StepBatch& batch) const;
-  // Enqueues the choice of the token of batch.sampled[i] for slot i of the set,
-  // and adds the results, without their ids.
-  absl::Status Choose(const StepBatch& batch, int set, v1::StepResult* result);
+  // Of batch.sampled, in order.
+  static std::vector<CandidateRequest> Choices(const StepBatch& batch);
+  // Enqueues what brings the tokens from the set to the host, and adds the
+  // results, without their ids.
+  absl::Status FetchChosen(const StepBatch& batch, int set,
+                           v1::StepResult* result);
   // Waits for that, and completes what it added.
   absl::Status ReadChosen(int set, v1::StepResult* result);
 
   // For tests: sees each piece of this rank's logits with the rows of the batch
-  // that they belong to.
+  // that they belong to. Steps whose tokens the device chooses are one piece.
   using Observer =
       std::function<void(const Tensor& logits, absl::Span<const int64_t> rows)>;
   void SetObserver(Observer observer) { observer_ = std::move(observer); }
@@ -50,14 +54,13 @@ class StepSampler final {
   using Results = std::vector<v1::SequenceResult*>;  // of each entry
 
   absl::StatusOr<Tensor> PieceLogits(absl::Span<const int64_t> rows);
-  absl::StatusOr<Tensor> SampledLogits(absl::Span<const SampledRow> rows,
-                                       std::vector<SampleRequest>* requests);
   absl::StatusOr<std::vector<int32_t>> SamplePiece(
       absl::Span<const SampledRow> rows, const Results& results);
   absl::Status ScorePiece(absl::Span<const ScoredRow> rows,
                           const Results& results);
 
   Decoder& decoder_;
+  Backend& backend_;
   Sampler sampler_;
   Observer observer_;
 };

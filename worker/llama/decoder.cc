@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/backend/token_slots.h"
 
 namespace caravan::worker {
 namespace {
@@ -23,7 +24,14 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(
   return decoder;
 }
 
-Decoder::Decoder(DecoderOptions options) : options_(std::move(options)) {}
+Decoder::Decoder(DecoderOptions options)
+    : options_(std::move(options)),
+      shard_({.first_id = options_.shape.vocabulary_begin,
+              .rank = options_.group->rank(),
+              .num_ranks = options_.group->size(),
+              .gather = [group = options_.group](const Tensor& parts) {
+                return group->AllGatherTensor(parts);
+              }}) {}
 
 absl::Status Decoder::Allocate() {
   const DecoderShape& shape = options_.shape;
@@ -89,24 +97,46 @@ absl::Status Decoder::Embed(const InputTokens& tokens) {
   return options_.group->AllReduceSum(hidden);
 }
 
-absl::Status Decoder::RunLayers(const Batch& batch) {
+absl::Status Decoder::RunStep(const StepInput& input) {
+  const auto piece = static_cast<size_t>(max_logit_rows());
+  if (input.choices.size() <= piece) return RunOnBackend(input);
+  StepInput layers = input;
+  layers.choices = {};
+  CARAVAN_RETURN_IF_ERROR(RunOnBackend(layers));
+  for (size_t i = 0; i < input.choices.size(); i += piece) {
+    CARAVAN_RETURN_IF_ERROR(
+        Choose(input.choices.subspan(i, piece),
+               {.set = input.chosen_set, .index = static_cast<int64_t>(i)}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::RunOnBackend(const StepInput& input) {
   // Each layer exchanges them twice, so that after a step all is as before; a
   // recording that breaks off leaves them anyhow.
   const Tensor hidden = hidden_;
   const Tensor partial = partial_;
-  const auto enqueue = [&](const Batch& rows) -> absl::Status {
+  const auto enqueue = [&](const StepInput& padded) -> absl::Status {
     hidden_ = hidden;
     partial_ = partial;
-    for (int layer = 0; layer < options_.shape.num_layers; ++layer) {
-      CARAVAN_RETURN_IF_ERROR(RunLayer(layer, rows));
-    }
-    return absl::OkStatus();
+    return Enqueue(padded);
   };
   return options_.backend->RunStep(
-      batch, {.owner = this,
+      input, {.owner = this,
               .max_rows = options_.limits.max_rows,
+              .max_choices = logits_.rows,
+              .vocabulary_size = logits_.cols,
               .enqueue = enqueue,
               .all_agree = [this](bool ok) { return AllAgree(ok); }});
+}
+
+absl::Status Decoder::Enqueue(const StepInput& input) {
+  if (!input.tokens.ids.empty()) CARAVAN_RETURN_IF_ERROR(Embed(input.tokens));
+  for (int layer = 0; layer < options_.shape.num_layers; ++layer) {
+    CARAVAN_RETURN_IF_ERROR(RunLayer(layer, input.batch));
+  }
+  if (input.choices.empty()) return absl::OkStatus();
+  return Choose(input.choices, {.set = input.chosen_set});
 }
 
 absl::StatusOr<bool> Decoder::AllAgree(bool ok) {
@@ -165,6 +195,18 @@ absl::StatusOr<Tensor> Decoder::Logits(absl::Span<const int64_t> rows) {
       options_.backend->Head(hidden_, rows, options_.weights.final_norm.norm,
                              *options_.weights.head, logits));
   return logits;
+}
+
+Tensor Decoder::LogitsOfChoices(int64_t num_choices) const {
+  CARAVAN_CHECK(num_choices <= max_logit_rows());
+  return logits_.Rows(0, num_choices);
+}
+
+absl::Status Decoder::Choose(absl::Span<const CandidateRequest> choices,
+                             TokenSlot first) {
+  const ChoiceRows of = RowsOf(choices);
+  CARAVAN_ASSIGN_OR_RETURN(const Tensor logits, Logits(of.rows));
+  return options_.backend->ChooseTokens(logits, shard_, of.requests, first);
 }
 
 void Decoder::SetPhase(EnginePhase phase) {

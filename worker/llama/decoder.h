@@ -84,15 +84,16 @@ class Decoder final {
   // The residual stream of the current step: (num_rows, hidden).
   Tensor Hidden(int64_t num_rows) const;
 
-  // First stage: Hidden = embeddings of `tokens`.
-  absl::Status Embed(const InputTokens& tokens);
-
-  // Hidden = the stage's layers applied to Hidden; writes the KV cache.
-  absl::Status RunLayers(const Batch& batch);
+  // Hidden = the stage's layers applied to the embeddings of the input's
+  // tokens, which the first stage is given, or to Hidden; writes the KV cache.
+  // Then the last stage makes the choices.
+  absl::Status RunStep(const StepInput& input);
 
   // Last stage: this rank's shard of the logits of rows `rows` of Hidden, at
   // most max_logit_rows: (rows, vocabulary_size), valid until the next call.
   absl::StatusOr<Tensor> Logits(absl::Span<const int64_t> rows);
+  // Those of the last step's choices, if they were at most max_logit_rows.
+  Tensor LogitsOfChoices(int64_t num_choices) const;
 
   const DecoderShape& shape() const { return options_.shape; }
   int64_t max_logit_rows() const { return options_.limits.max_logit_rows; }
@@ -100,7 +101,13 @@ class Decoder final {
  private:
   explicit Decoder(DecoderOptions options);
   absl::Status Allocate();
+  absl::Status RunOnBackend(const StepInput& input);
+  absl::Status Enqueue(const StepInput& input);
+  absl::Status Embed(const InputTokens& tokens);
   absl::Status RunLayer(int layer, const Batch& batch);
+  // At most max_logit_rows.
+  absl::Status Choose(absl::Span<const CandidateRequest> choices,
+                      TokenSlot first);
   // Whether it is so on all ranks of the group.
   absl::StatusOr<bool> AllAgree(bool ok);
   // Hidden += weight * x, summed over the group.
@@ -108,6 +115,7 @@ class Decoder final {
   void SetPhase(EnginePhase phase);
 
   DecoderOptions options_;
+  const VocabularyShard shard_;
   RopeTables rope_;
   std::unique_ptr<KvCache> cache_;
   std::vector<std::unique_ptr<Buffer>> buffers_;

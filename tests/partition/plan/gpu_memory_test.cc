@@ -173,11 +173,12 @@ TEST(GpuMemoryTest, BFloat16HalvesWhatGroupsGather) {
 TEST(GpuMemoryTest, GraphsAreReservedUnlessThereAreNone) {
   const ModelSpec spec = Named("llama-2-7b");
   const RankPlan rank{.layers = {0, 32}};
-  // 64 graphs of 21 operations for each layer, or 30 with cuBLASLt's products.
+  // 64 graphs of 12 operations, and of 21 for each layer, or 30 with cuBLASLt's
+  // products.
   for (const bool deterministic : {true, false}) {
     EXPECT_EQ(GpuReserveBytes(spec, rank, {.deterministic = deterministic}) -
                   GpuReserveBytes(spec, rank, {.enforce_eager = true}),
-              int64_t{64} * 32 * (deterministic ? 21 : 30) * 2048);
+              int64_t{64} * (12 + 32 * (deterministic ? 21 : 30)) * 2048);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <random>
@@ -42,22 +43,25 @@ struct Case {
 };
 
 // What the devices choose alone, where they can: in the order of those rows.
-absl::Status ChooseAhead(const Case& input, const Tensor& logits, int num_ranks,
-                         Backend& backend, Sampler& sampler, Outcome* outcome) {
-  std::vector<SampleRequest> requests;
+absl::Status ChooseAhead(const Case& input, const Tensor& logits,
+                         const VocabularyShard& shard, Backend& backend,
+                         Sampler& sampler, Outcome* outcome) {
+  std::vector<CandidateRequest> requests;
   for (int64_t row = 0; row < input.rows(); ++row) {
-    if (!sampler.CanChoose(input.sampling[row])) continue;
+    if (!Sampler::CanChoose(input.sampling[row])) continue;
     outcome->choosable.push_back(row);
-    requests.push_back(
-        {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
+    requests.push_back(Sampler::ToChoice(
+        {.row = row, .position = 10 + row, .sampling = &input.sampling[row]}));
   }
   absl::Status status = backend.Reserve({.max_rows = 20,
                                          .vocabulary_size = logits.cols,
-                                         .vocabulary_ranks = num_ranks});
+                                         .vocabulary_ranks = shard.num_ranks});
   if (!status.ok()) return status;
-  status = sampler.Choose(logits, requests, {.set = 1, .index = 0});
+  status = backend.ChooseTokens(logits, shard, requests, {.set = 1});
   if (!status.ok()) return status;
-  auto ids = sampler.ReadChosen(1, static_cast<int64_t>(requests.size()));
+  status = backend.FetchTokens(1, std::ssize(requests));
+  if (!status.ok()) return status;
+  auto ids = sampler.ReadChosen(1, std::ssize(requests));
   if (!ids.ok()) return ids.status();
   outcome->chosen = *ids;
   return absl::OkStatus();
@@ -89,7 +93,15 @@ absl::Status RunShard(const Case& input, World* world, Outcome* outcome) {
         {.row = row, .position = 10 + row, .sampling = &input.sampling[row]});
   }
   outcome->chosen_status =
-      ChooseAhead(input, logits, world->size(), **backend, sampler, outcome);
+      ChooseAhead(input, logits,
+                  {.first_id = shard.begin,
+                   .rank = world->rank(),
+                   .num_ranks = world->size(),
+                   .gather =
+                       [&](const Tensor& parts) {
+                         return (*group)->AllGatherTensor(parts);
+                       }},
+                  **backend, sampler, outcome);
   auto ids = sampler.Sample(logits, requests);
   if (!ids.ok()) return ids.status();
   outcome->ids = *ids;

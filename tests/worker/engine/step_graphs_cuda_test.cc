@@ -32,10 +32,17 @@ constexpr int64_t kLayers = 3;  // of QuantizableSpec
 // kernel that adds up.
 constexpr int64_t kLayerOperations = 9;
 constexpr int64_t kSharedLayerOperations = kLayerOperations + 4;
+// Likewise the embedding, and the head with the choice.
+constexpr int64_t kEmbedOperations = 1;
+constexpr int64_t kSharedEmbedOperations = kEmbedOperations + 2;
+constexpr int64_t kChoiceOperations = 4;
+constexpr int64_t kSharedChoiceOperations = kChoiceOperations + 2;
 
 // Steps of sequences 1, 2, ...: the first has all prompts, then those that are
-// named go on, one token each.
-std::vector<v1::Step> MakeSteps(const std::vector<int>& sequences_of_steps) {
+// named go on, one token each. With log-probabilities the hosts take the
+// tokens, else the devices do.
+std::vector<v1::Step> MakeSteps(const std::vector<int>& sequences_of_steps,
+                                int num_logprobs) {
   std::vector<v1::Step> steps(1 + sequences_of_steps.size());
   std::vector<int64_t> lengths(1 + 5);
   std::vector<int64_t> num_blocks(lengths.size());
@@ -52,7 +59,7 @@ std::vector<v1::Step> MakeSteps(const std::vector<int>& sequences_of_steps) {
         v1::NewSequence* added = steps[i].add_new_sequences();
         added->set_sequence(sequence);
         added->mutable_sampling()->set_top_p(1);
-        added->mutable_sampling()->set_logprobs(2);
+        added->mutable_sampling()->set_logprobs(num_logprobs);
         added->mutable_sampling()->set_prompt_logprobs(-1);
         for (int id = 0; id <= sequence; ++id) {
           entry->add_ids(7 * id + sequence);
@@ -72,6 +79,7 @@ std::vector<v1::Step> MakeSteps(const std::vector<int>& sequences_of_steps) {
 struct RankRun {
   absl::Status status;
   std::string results;              // of the rank that reports
+  std::vector<int32_t> ids;         // in those
   std::vector<float> logits;        // of its shard
   std::vector<EnqueueCalls> calls;  // of each step
 };
@@ -79,10 +87,22 @@ struct RankRun {
 struct RunOptions {
   int tp = 1;
   bool use_graphs = true;
+  bool devices_choose = false;
   int64_t step_timeout_ms = 30000 * testing::kSlowdown;
   int leaves = -1;  // the rank that goes before the last step
   bool keep_logits = false;
 };
+
+int64_t RecordedOperations(int tp, bool devices_choose) {
+  const bool shared = tp > 1;
+  int64_t operations =
+      kLayers * (shared ? kSharedLayerOperations : kLayerOperations) +
+      (shared ? kSharedEmbedOperations : kEmbedOperations);
+  if (devices_choose) {
+    operations += shared ? kSharedChoiceOperations : kChoiceOperations;
+  }
+  return operations;
+}
 
 class StepGraphsCudaTest : public ::testing::Test {
  protected:
@@ -142,8 +162,10 @@ class StepGraphsCudaTest : public ::testing::Test {
                            logits.count() * sizeof(float))));
       });
     }
-    for (const v1::Step& step : steps_) {
-      if (rank == options.leaves && step.number() == steps_.size()) break;
+    const std::vector<v1::Step> steps =
+        MakeSteps({5, 5, 5, 3, 3, 5, 1, 1, 1}, options.devices_choose ? -1 : 2);
+    for (const v1::Step& step : steps) {
+      if (rank == options.leaves && step.number() == steps.size()) break;
       const EnqueueCalls before = emulated::EnqueueCallsMade(rank);
       CARAVAN_ASSIGN_OR_RETURN(const v1::StepResult result,
                                executor->Execute(step));
@@ -152,37 +174,49 @@ class StepGraphsCudaTest : public ::testing::Test {
                             after.events - before.events,
                             after.graphs - before.graphs});
       absl::StrAppend(&run->results, result.SerializeAsString());
+      for (const v1::SequenceResult& sequence : result.sequences()) {
+        run->ids.push_back(sequence.id());
+      }
     }
     return absl::OkStatus();
   }
 
-  // The third step of each number of rows is replayed, and all after it.
-  const std::vector<v1::Step> steps_ = MakeSteps({5, 5, 5, 3, 3, 5, 1, 1, 1});
   std::unique_ptr<partition::ModelSource> source_;
 };
 
 // The numbers are those of docs/performance.md.
-TEST_F(StepGraphsCudaTest, TakeOneCallForThoseOfAllLayersAndChangeNoBit) {
+TEST_F(StepGraphsCudaTest, TakeOneCallForAllOfAStepAndChangeNoBit) {
   for (const int tp : {1, 2, 3}) {
-    SCOPED_TRACE(::testing::Message() << "tp=" << tp);
-    const auto with = Run({.tp = tp, .keep_logits = true});
-    const auto without =
-        Run({.tp = tp, .use_graphs = false, .keep_logits = true});
-    for (int rank = 0; rank < tp; ++rank) {
-      CARAVAN_ASSERT_OK(with[rank].status);
-      CARAVAN_ASSERT_OK(without[rank].status);
-      EXPECT_EQ(with[rank].results, without[rank].results);
-      EXPECT_EQ(with[rank].logits, without[rank].logits);
-      EXPECT_FALSE(with[rank].logits.empty());
-      const EnqueueCalls graph = with[rank].calls.back();
-      const EnqueueCalls eager = without[rank].calls.back();
-      EXPECT_EQ(graph.graphs, 1);
-      EXPECT_EQ(eager.graphs, 0);
-      EXPECT_EQ(
-          eager.operations - graph.operations,
-          kLayers * (tp == 1 ? kLayerOperations : kSharedLayerOperations));
-      // Of collectives, for those who wait in vain: of two a layer, one stays.
-      EXPECT_EQ(eager.events - graph.events, tp == 1 ? 0 : 2 * kLayers - 1);
+    std::vector<int32_t> ids;
+    for (const bool devices_choose : {false, true}) {
+      SCOPED_TRACE(::testing::Message()
+                   << "tp=" << tp << " devices choose=" << devices_choose);
+      RunOptions options = {
+          .tp = tp, .devices_choose = devices_choose, .keep_logits = true};
+      const auto with = Run(options);
+      options.use_graphs = false;
+      const auto without = Run(options);
+      for (int rank = 0; rank < tp; ++rank) {
+        CARAVAN_ASSERT_OK(with[rank].status);
+        CARAVAN_ASSERT_OK(without[rank].status);
+        EXPECT_EQ(with[rank].results, without[rank].results);
+        EXPECT_EQ(with[rank].logits, without[rank].logits);
+        EXPECT_FALSE(with[rank].logits.empty());
+        const EnqueueCalls graph = with[rank].calls.back();
+        const EnqueueCalls eager = without[rank].calls.back();
+        EXPECT_EQ(graph.graphs, 1);
+        EXPECT_EQ(eager.graphs, 0);
+        EXPECT_EQ(eager.operations - graph.operations,
+                  RecordedOperations(tp, devices_choose));
+        // Of collectives, for those who wait in vain: of two a layer and that
+        // of the embedding one stays, and that of the choice.
+        EXPECT_EQ(eager.events - graph.events, tp == 1 ? 0 : 2 * kLayers);
+      }
+      if (devices_choose) {
+        EXPECT_EQ(with[0].ids, ids);
+      }
+      ids = with[0].ids;
+      EXPECT_EQ(ids.size(), 5u + 5 * 4 + 3 * 2 + 3);
     }
   }
 }

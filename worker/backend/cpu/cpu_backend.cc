@@ -235,6 +235,12 @@ class CpuBackend final : public Backend {
     return absl::OkStatus();
   }
 
+  // They are there.
+  absl::Status FetchTokens(int set, int64_t count) override {
+    return CheckSlots({.set = set}, count,
+                      static_cast<int64_t>(token_sets_[set].size()));
+  }
+
   absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) override {
     const std::vector<ChosenToken>& from = token_sets_[set];
     const auto count = static_cast<int64_t>(tokens.size());

@@ -34,7 +34,10 @@ __global__ void __launch_bounds__(kThreads)
   if (a.requests[request].noise != 0) {
     chosen = First(a.winners + at, a.num_pieces);
   }
-  a.tokens[request] = {chosen.id, chosen.value, largest.value};
+  DeviceToken* const to = a.parts != nullptr
+                              ? a.parts + request
+                              : a.slots + a.requests[request].slot;
+  *to = {chosen.id, chosen.value, largest.value};
 }
 
 // A thread for each request, as above.
@@ -53,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     if (IsLarger(other.largest, first.largest)) first.largest = other.largest;
   }
-  a.tokens[request] = first;
+  a.slots[a.requests[request].slot] = first;
 }
 
 unsigned BlocksFor(int num_requests) {

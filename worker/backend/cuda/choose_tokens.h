@@ -24,7 +24,8 @@ struct ChooseArguments {
   int num_pieces = 0;
   const DeviceCandidate* top = nullptr;      // (requests, pieces)
   const DeviceCandidate* winners = nullptr;  // likewise, of those with noise
-  DeviceToken* tokens = nullptr;             // one for each request
+  DeviceToken* parts = nullptr;              // one for each request, or null:
+  DeviceToken* slots = nullptr;              // requests' own ones
 };
 
 // Enqueues: of each request's pieces the first winner, or without noise the
@@ -36,8 +37,9 @@ struct ChooseArguments {
 struct MergeShardsArguments {
   const DeviceToken* parts = nullptr;  // (shards, requests)
   int num_shards = 0;
+  const DeviceCandidateRequest* requests = nullptr;
   int num_requests = 0;
-  DeviceToken* tokens = nullptr;  // one for each request
+  DeviceToken* slots = nullptr;
 };
 
 // Enqueues: what they choose together, in the same order.

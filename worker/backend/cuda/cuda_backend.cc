@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "worker/backend/cuda/device_context.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/linear_operations.h"
+#include "worker/backend/cuda/padded_step.h"
 #include "worker/backend/cuda/sampling_operations.h"
 #include "worker/backend/cuda/staging.h"
 #include "worker/backend/cuda/step_graphs.h"
@@ -145,7 +147,7 @@ class CudaBackend final : public Backend {
   absl::Status Embed(const Weight& table, int64_t first_id,
                      const InputTokens& tokens, const Tensor& out) override {
     return linear_.EmbedRows(cuda::AsCudaWeight(table), first_id,
-                             {tokens.ids, tokens_.Slots(tokens.set)}, out);
+                             {tokens_.PlaceIds(tokens), tokens_.slots()}, out);
   }
 
   absl::Status AttentionInput(const Tensor& x, const Norm& norm,
@@ -186,15 +188,24 @@ class CudaBackend final : public Backend {
   absl::Status ChooseTokens(const Tensor& logits, const VocabularyShard& shard,
                             absl::Span<const CandidateRequest> requests,
                             TokenSlot first) override {
-    const auto count = static_cast<int64_t>(requests.size());
-    CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceToken* const slots,
-                             tokens_.Slots(first, count));
-    if (count == 0) return absl::OkStatus();
-    CARAVAN_RETURN_IF_ERROR(
-        shard.num_ranks == 1
-            ? sampling_.ChooseTokens(logits, shard.first_id, requests, slots)
-            : ChooseTogether(logits, shard, requests, slots));
-    return tokens_.EnqueueRead(first, count);
+    CARAVAN_ASSIGN_OR_RETURN(int64_t slot,
+                             tokens_.Place(first, std::ssize(requests)));
+    constexpr size_t kMost = cuda::SamplingOperations::kMostRequests;
+    for (size_t i = 0; i < requests.size(); i += kMost) {
+      const cuda::SamplingOperations::Choices choices = {
+          requests.subspan(i, kMost), slot};
+      CARAVAN_ASSIGN_OR_RETURN(
+          const cuda::ChooseArguments found,
+          sampling_.FindChoices(logits, shard.first_id, choices));
+      CARAVAN_RETURN_IF_ERROR(
+          shard.num_ranks == 1 ? Choose(found) : ChooseTogether(found, shard));
+      slot += found.num_requests;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FetchTokens(int set, int64_t count) override {
+    return tokens_.Fetch(set, count);
   }
 
   absl::Status ReadTokens(int set, absl::Span<ChosenToken> tokens) override {
@@ -211,18 +222,20 @@ class CudaBackend final : public Backend {
     return sampling_.Masses(logits, requests, masses);
   }
 
-  absl::Status RunStep(const Batch& batch, const StepWork& work) override {
-    const std::optional<int64_t> num_rows =
-        graphs_.enabled() ? attention_.GraphRows(batch, work.max_rows)
-                          : std::nullopt;
-    if (!num_rows.has_value()) return work.enqueue(batch);
-    Batch padded = batch;
-    padded.num_rows = *num_rows;
+  absl::Status RunStep(const StepInput& input, const StepWork& work) override {
+    const std::optional<int64_t> num_rows = GraphRows(input, work);
+    if (!num_rows.has_value()) return work.enqueue(input);
+    const cuda::PaddedStep step(input, *num_rows);
+    CARAVAN_RETURN_IF_ERROR(BringTables(step.input(), work.vocabulary_size));
     CARAVAN_ASSIGN_OR_RETURN(const int num_parts,
-                             attention_.BeginGraphStep(padded));
+                             attention_.BeginGraphStep(step.input().batch));
     const absl::Status status = graphs_.Run(
-        {work.owner, padded.num_rows, num_parts},
-        [&] { return work.enqueue(padded); }, work.all_agree);
+        {.owner = work.owner,
+         .num_rows = *num_rows,
+         .num_parts = num_parts,
+         .embeds = !input.tokens.ids.empty(),
+         .chooses = !input.choices.empty()},
+        [&] { return work.enqueue(step.input()); }, work.all_agree);
     attention_.EndGraphStep();
     return status;
   }
@@ -230,25 +243,60 @@ class CudaBackend final : public Backend {
   absl::Status Synchronize() override { return context_->Wait(); }
 
  private:
+  absl::Status Choose(cuda::ChooseArguments found) {
+    found.slots = tokens_.slots();
+    return cuda::CudaStatus(cuda::ChooseTokens(found, context_->stream()),
+                            "ChooseTokens");
+  }
+
   // All ranks choose from what each has found.
-  absl::Status ChooseTogether(const Tensor& logits,
-                              const VocabularyShard& shard,
-                              absl::Span<const CandidateRequest> requests,
-                              cuda::DeviceToken* slots) {
-    const auto count = static_cast<int64_t>(requests.size());
+  absl::Status ChooseTogether(cuda::ChooseArguments found,
+                              const VocabularyShard& shard) {
+    const int64_t count = found.num_requests;
     CARAVAN_ASSIGN_OR_RETURN(cuda::DeviceToken* const parts,
                              tokens_.Parts(shard, count));
-    CARAVAN_RETURN_IF_ERROR(sampling_.ChooseTokens(
-        logits, shard.first_id, requests, parts + shard.rank * count));
+    found.parts = parts + shard.rank * count;
+    CARAVAN_RETURN_IF_ERROR(Choose(found));
     CARAVAN_RETURN_IF_ERROR(
         shard.gather(PartsAsTensor(parts, shard.num_ranks * count)));
     return cuda::CudaStatus(
         cuda::MergeShards({.parts = parts,
                            .num_shards = shard.num_ranks,
-                           .num_requests = static_cast<int>(count),
-                           .tokens = slots},
+                           .requests = found.requests,
+                           .num_requests = found.num_requests,
+                           .slots = tokens_.slots()},
                           context_->stream()),
         "MergeShards");
+  }
+
+  // The rows that a graph has for a step, or nothing: it is not one of single
+  // rows within the limits, of which all are chosen for or none.
+  std::optional<int64_t> GraphRows(const StepInput& input,
+                                   const StepWork& work) const {
+    if (!graphs_.enabled()) return std::nullopt;
+    if (input.choices.empty()) {
+      return attention_.GraphRows(input.batch, work.max_rows);
+    }
+    if (std::ssize(input.choices) != input.batch.num_rows) return std::nullopt;
+    return attention_.GraphRows(
+        input.batch, std::min({work.max_rows, work.max_choices,
+                               cuda::SamplingOperations::kMostRequests}));
+  }
+
+  // What the step's operations will find unchanged.
+  absl::Status BringTables(const StepInput& step, int64_t vocabulary_size) {
+    if (!step.tokens.ids.empty()) {
+      CARAVAN_RETURN_IF_ERROR(
+          linear_.BringIds(tokens_.PlaceIds(step.tokens)).status());
+    }
+    if (step.choices.empty()) return absl::OkStatus();
+    const ChoiceRows of = RowsOf(step.choices);
+    CARAVAN_RETURN_IF_ERROR(linear_.BringRows(of.rows).status());
+    CARAVAN_ASSIGN_OR_RETURN(
+        const int64_t slot,
+        tokens_.Place({.set = step.chosen_set}, std::ssize(of.requests)));
+    return sampling_.BringChoices(vocabulary_size, {of.requests, slot})
+        .status();
   }
 
   const std::shared_ptr<cuda::DeviceContext> context_;

@@ -11,7 +11,7 @@ list(TRANSFORM CARAVAN_CUDA_KERNELS
 set(CARAVAN_CUDA_HOST
   attention_operations batch_table cuda_backend cuda_kv_cache cuda_status
   cuda_weight device_context device_list device_memory library_product
-  linear_operations recorded_graph sampling_operations staging step_graphs
-  token_sets)
+  linear_operations padded_step recorded_graph sampling_operations staging
+  step_graphs token_sets)
 list(TRANSFORM CARAVAN_CUDA_HOST
   REPLACE "(.+)" "${CMAKE_CURRENT_LIST_DIR}/\\1.cc")

@@ -220,7 +220,7 @@ absl::Status LinearOperations::EmbedRows(const CudaWeight& table,
                                          const Tensor& out) {
   CheckFloats(out, static_cast<int64_t>(tokens.ids.size()), table.cols());
   CARAVAN_ASSIGN_OR_RETURN(const int32_t* const device_ids,
-                           ids_.UploadArray(tokens.ids));
+                           BringIds(tokens.ids));
   return CudaStatus(Embed({.table = table.view(),
                            .first_id = first_id,
                            .ids = device_ids,
@@ -278,8 +278,7 @@ absl::Status LinearOperations::Head(const Tensor& x,
   CheckFloats(x, x.rows, head.cols());
   CheckFloats(logits, all_rows, head.rows());
   for (const int64_t row : rows) CARAVAN_CHECK(row >= 0 && row < x.rows);
-  CARAVAN_ASSIGN_OR_RETURN(const int64_t* const indices,
-                           rows_.UploadArray(rows));
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t* const indices, BringRows(rows));
   for (int64_t first = 0; first < all_rows; first += kRowsAtOnce) {
     const int64_t num_rows = RowsOfChunk(first, all_rows);
     CARAVAN_RETURN_IF_ERROR(

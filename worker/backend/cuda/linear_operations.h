@@ -41,7 +41,7 @@ const CudaWeight& AsCudaWeight(const Weight& weight);
 // A float32 tensor of that shape: the caller's contract.
 void CheckFloats(const Tensor& tensor, int64_t rows, int64_t cols);
 
-// Input tokens, some of which may lie in slots on the device (embed.h).
+// Input tokens, some of which may lie in slots on the device: embed.h.
 struct EmbedTokens {
   absl::Span<const int32_t> ids;
   const DeviceToken* slots = nullptr;
@@ -62,6 +62,15 @@ class LinearOperations final {
   absl::Status Reserve(const CudaWeight& weight);
   // Room for the tables of a step.
   absl::Status Reserve(const StepLimits& limits);
+
+  // Bring the tables of EmbedRows and of Head to the device: the same addresses
+  // always.
+  absl::StatusOr<const int32_t*> BringIds(absl::Span<const int32_t> ids) {
+    return ids_.UploadArray(ids);
+  }
+  absl::StatusOr<const int64_t*> BringRows(absl::Span<const int64_t> rows) {
+    return rows_.UploadArray(rows);
+  }
 
   absl::Status EmbedRows(const CudaWeight& table, int64_t first_id,
                          const EmbedTokens& tokens, const Tensor& out);

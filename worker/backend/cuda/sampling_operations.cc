@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -36,15 +38,29 @@ CandidatePlaces Place(absl::Span<const CandidateRequest> requests,
                                .temperature = request.temperature,
                                .num_top = std::max(request.num_top, 0),
                                .noise = request.noise ? 1 : 0,
-                               .unused = 0,
+                               .slot = 0,
                                .first_candidate = places.num_candidates});
     places.num_candidates += num_pieces * PerPiece(request);
   }
   return places;
 }
 
-int64_t NumPieces(const Tensor& logits) {
-  return CandidateArguments{.cols = logits.cols}.num_pieces();
+int64_t NumPieces(int64_t vocabulary_size) {
+  return CandidateArguments{.cols = vocabulary_size}.num_pieces();
+}
+
+// The largest logit of each piece, and its winner if there is noise.
+std::vector<DeviceCandidateRequest> PlaceChoices(
+    absl::Span<const CandidateRequest> choices, int64_t num_pieces,
+    int64_t first_slot) {
+  std::vector<CandidateRequest> largest(choices.begin(), choices.end());
+  for (CandidateRequest& request : largest) request.num_top = 1;
+  CandidatePlaces places = Place(largest, num_pieces);
+  int64_t slot = first_slot;
+  for (DeviceCandidateRequest& request : places.requests) {
+    request.slot = static_cast<int32_t>(slot++);
+  }
+  return std::move(places.requests);
 }
 
 void CheckRows(const Tensor& logits,
@@ -91,7 +107,9 @@ absl::Status SamplingOperations::Reserve(int64_t vocabulary_size) {
       kMostRequests *
       static_cast<int64_t>(std::max(sizeof(DeviceCandidateRequest),
                                     sizeof(DeviceMassRequest)))));
-  // The winner and all logits of each piece.
+  // The winner and all logits of each piece, so that there is room for two of
+  // each choice as well.
+  static_assert(2 * kMostRequests <= kPieceLogits + 1);
   const int64_t whole_vocabulary = CeilDivide(vocabulary_size, kPieceLogits) *
                                    (kPieceLogits + 1) * kCandidateBytes;
   const int64_t bytes = std::max(kResultBytes, whole_vocabulary);
@@ -111,7 +129,12 @@ absl::StatusOr<size_t> SamplingOperations::SizeOfGroup(
     if (bytes > results_.bytes() || count == kMostRequests) break;
     ++count;
   }
-  if (count > 0) return count;
+  if (count == 0) CARAVAN_RETURN_IF_ERROR(CheckRoom(bytes));
+  return count;
+}
+
+absl::Status SamplingOperations::CheckRoom(int64_t bytes) const {
+  if (bytes <= results_.bytes()) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
       "a larger vocabulary than was reserved: bytes of candidates=", bytes,
       " reserved=", results_.bytes()));
@@ -123,7 +146,7 @@ absl::Status SamplingOperations::Candidates(
     absl::Span<ShardCandidates> results) {
   CARAVAN_CHECK(requests.size() == results.size());
   CheckRows(logits, requests);
-  const int64_t num_pieces = NumPieces(logits);
+  const int64_t num_pieces = NumPieces(logits.cols);
   for (size_t first = 0; first < requests.size();) {
     CARAVAN_ASSIGN_OR_RETURN(const size_t count,
                              SizeOfGroup(requests.subspan(first), num_pieces));
@@ -136,15 +159,14 @@ absl::Status SamplingOperations::Candidates(
 }
 
 absl::StatusOr<CandidateArguments> SamplingOperations::EnqueueSearch(
-    const Tensor& logits, int64_t first_id, const CandidatePlaces& places) {
+    const Tensor& logits, int64_t first_id,
+    absl::Span<const DeviceCandidateRequest> uploaded) {
   CandidateArguments arguments = {
       .logits = logits.floats(),
       .cols = logits.cols,
       .first_id = first_id,
-      .num_requests = static_cast<int>(places.requests.size())};
-  CARAVAN_ASSIGN_OR_RETURN(
-      arguments.requests,
-      requests_.UploadArray(absl::MakeConstSpan(places.requests)));
+      .requests = uploaded.data(),
+      .num_requests = static_cast<int>(uploaded.size())};
   arguments.winners = results_.As<DeviceCandidate>();
   arguments.top = arguments.winners +
                   arguments.num_requests * int64_t{arguments.num_pieces()};
@@ -157,9 +179,14 @@ absl::Status SamplingOperations::CandidatesOfGroup(
     const Tensor& logits, int64_t first_id,
     absl::Span<const CandidateRequest> requests,
     absl::Span<ShardCandidates> results) {
-  const int64_t num_pieces = NumPieces(logits);
+  const int64_t num_pieces = NumPieces(logits.cols);
   const CandidatePlaces places = Place(requests, num_pieces);
-  CARAVAN_RETURN_IF_ERROR(EnqueueSearch(logits, first_id, places).status());
+  CARAVAN_ASSIGN_OR_RETURN(
+      const DeviceCandidateRequest* const uploaded,
+      requests_.UploadArray(absl::MakeConstSpan(places.requests)));
+  CARAVAN_RETURN_IF_ERROR(
+      EnqueueSearch(logits, first_id, {uploaded, places.requests.size()})
+          .status());
   const int64_t num_winners =
       static_cast<int64_t>(requests.size()) * num_pieces;
   const int64_t bytes = (num_winners + places.num_candidates) * kCandidateBytes;
@@ -183,32 +210,29 @@ absl::Status SamplingOperations::CandidatesOfGroup(
   return absl::OkStatus();
 }
 
-absl::Status SamplingOperations::ChooseTokens(
-    const Tensor& logits, int64_t first_id,
-    absl::Span<const CandidateRequest> requests, DeviceToken* tokens) {
-  CheckRows(logits, requests);
-  const int64_t num_pieces = NumPieces(logits);
-  std::vector<CandidateRequest> for_largest(requests.begin(), requests.end());
-  for (CandidateRequest& request : for_largest) request.num_top = 1;
-  for (size_t first = 0; first < requests.size();) {
-    const auto left = absl::MakeConstSpan(for_largest).subspan(first);
-    CARAVAN_ASSIGN_OR_RETURN(const size_t count, SizeOfGroup(left, num_pieces));
-    CARAVAN_ASSIGN_OR_RETURN(
-        const CandidateArguments found,
-        EnqueueSearch(logits, first_id,
-                      Place(left.subspan(0, count), num_pieces)));
-    CARAVAN_RETURN_IF_ERROR(
-        CudaStatus(cuda::ChooseTokens({.requests = found.requests,
-                                       .num_requests = found.num_requests,
-                                       .num_pieces = found.num_pieces(),
-                                       .top = found.top,
-                                       .winners = found.winners,
-                                       .tokens = tokens + first},
-                                      context_.stream()),
-                   "ChooseTokens"));
-    first += count;
-  }
-  return absl::OkStatus();
+absl::StatusOr<const DeviceCandidateRequest*> SamplingOperations::BringChoices(
+    int64_t vocabulary_size, const Choices& choices) {
+  CARAVAN_CHECK(std::ssize(choices.requests) <= kMostRequests);
+  return requests_.UploadArray(absl::MakeConstSpan(PlaceChoices(
+      choices.requests, NumPieces(vocabulary_size), choices.first_slot)));
+}
+
+absl::StatusOr<ChooseArguments> SamplingOperations::FindChoices(
+    const Tensor& logits, int64_t first_id, const Choices& choices) {
+  CheckRows(logits, choices.requests);
+  const int64_t num_candidates =
+      2 * std::ssize(choices.requests) * NumPieces(logits.cols);
+  CARAVAN_RETURN_IF_ERROR(CheckRoom(num_candidates * kCandidateBytes));
+  CARAVAN_ASSIGN_OR_RETURN(const DeviceCandidateRequest* const uploaded,
+                           BringChoices(logits.cols, choices));
+  CARAVAN_ASSIGN_OR_RETURN(
+      const CandidateArguments found,
+      EnqueueSearch(logits, first_id, {uploaded, choices.requests.size()}));
+  return ChooseArguments{.requests = found.requests,
+                         .num_requests = found.num_requests,
+                         .num_pieces = found.num_pieces(),
+                         .top = found.top,
+                         .winners = found.winners};
 }
 
 absl::Status SamplingOperations::Masses(const Tensor& logits,

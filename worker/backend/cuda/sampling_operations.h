@@ -49,20 +49,33 @@ class SamplingOperations final {
   absl::Status Masses(const Tensor& logits,
                       absl::Span<const MassRequest> requests,
                       absl::Span<uint64_t> masses);
-  // Enqueues what fills `tokens`, on the device, one for each request: of this
-  // shard of the vocabulary, which begins at `first_id`.
-  absl::Status ChooseTokens(const Tensor& logits, int64_t first_id,
-                            absl::Span<const CandidateRequest> requests,
-                            DeviceToken* tokens);
+
+  // At most kMostRequests, with slots of their own from `first_slot` on.
+  struct Choices {
+    absl::Span<const CandidateRequest> requests;
+    int64_t first_slot = 0;
+  };
+  // Brings such a table to the device, for logits of so many columns: the same
+  // address always.
+  absl::StatusOr<const DeviceCandidateRequest*> BringChoices(
+      int64_t vocabulary_size, const Choices& choices);
+  // Enqueues what finds the tokens of `logits`, a shard of the vocabulary that
+  // begins at `first_id`; where they go is left to the caller.
+  absl::StatusOr<ChooseArguments> FindChoices(const Tensor& logits,
+                                              int64_t first_id,
+                                              const Choices& choices);
 
  private:
   // How many of the first requests have room for their results together.
   // kResourceExhausted: not even the first.
   absl::StatusOr<size_t> SizeOfGroup(
       absl::Span<const CandidateRequest> requests, int64_t num_pieces) const;
-  // Enqueues what finds the candidates of a group.
+  // kResourceExhausted: results take more than there is.
+  absl::Status CheckRoom(int64_t bytes) const;
+  // Enqueues what finds the candidates of a group, whose table is `uploaded`.
   absl::StatusOr<CandidateArguments> EnqueueSearch(
-      const Tensor& logits, int64_t first_id, const CandidatePlaces& places);
+      const Tensor& logits, int64_t first_id,
+      absl::Span<const DeviceCandidateRequest> uploaded);
   absl::Status CandidatesOfGroup(const Tensor& logits, int64_t first_id,
                                  absl::Span<const CandidateRequest> requests,
                                  absl::Span<ShardCandidates> results);

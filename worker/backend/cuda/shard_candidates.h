@@ -25,7 +25,7 @@ struct DeviceCandidateRequest {
   float temperature;
   int32_t num_top;
   int32_t noise;
-  int32_t unused;
+  int32_t slot;  // of the token that is chosen (choose_tokens.h), or anything
   // Of its first piece: piece p's candidates, as many as num_top and the piece
   // allow, begin p * min(num_top, kPieceLogits) further, in any order.
   int64_t first_candidate;

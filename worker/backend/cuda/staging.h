@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,8 +35,8 @@ class StagingBuffer final {
   bool HasToWait() const;
   // Enqueues a copy of its first bytes to the device.
   absl::Status CopyTo(void* device, int64_t bytes);
-  // Enqueues a copy from the device to its bytes from `at` on.
-  absl::Status EnqueueCopyFrom(const void* device, int64_t at, int64_t bytes);
+  // Enqueues a copy from the device to its beginning.
+  absl::Status EnqueueCopyFrom(const void* device, int64_t bytes);
   // Copies from the device to its beginning and waits for that.
   absl::Status CopyFrom(const void* device, int64_t bytes);
 
@@ -49,7 +50,8 @@ class StagingBuffer final {
 };
 
 // A small table that the host makes anew now and then, on the device. Several
-// versions may be on their way while the host goes ahead.
+// versions may be on their way while the host goes ahead. One that is made as
+// it was stays where it is.
 class DeviceTable final {
  public:
   explicit DeviceTable(DeviceContext& context) : context_(context) {}
@@ -58,10 +60,10 @@ class DeviceTable final {
   // table held is lost. Waits for the device where there was less room.
   absl::Status Reserve(int64_t bytes);
 
-  // Enqueues a copy; what it returns holds `bytes` for what is enqueued until
-  // the next call: the same address always. kResourceExhausted: more than was
-  // reserved. kFailedPrecondition: while recording, since a replay would bring
-  // these bytes again.
+  // Enqueues a copy of what is not there yet; what it returns holds `bytes` for
+  // what is enqueued until the next call: the same address always.
+  // kResourceExhausted: more than was reserved. kFailedPrecondition: a copy
+  // while recording, since a replay would bring these bytes again.
   absl::StatusOr<std::byte*> Upload(absl::Span<const std::byte> bytes);
 
   template <typename T>
@@ -78,6 +80,7 @@ class DeviceTable final {
 
   DeviceContext& context_;
   DeviceMemory memory_;
+  std::vector<std::byte> content_;
   std::array<std::unique_ptr<StagingBuffer>, kVersions> staging_;
   int next_ = 0;
 };

@@ -32,6 +32,8 @@ struct StepShape {
   const void* owner = nullptr;  // StepWork::owner
   int64_t num_rows = 0;         // with padding
   int num_parts = 0;            // of the longest context, as it is rounded
+  bool embeds = false;          // tokens
+  bool chooses = false;         // for all rows
   bool operator==(const StepShape&) const = default;
 };
 

@@ -34,14 +34,17 @@ absl::Status TokenSets::Reserve(int64_t per_set, int num_ranks) {
   return absl::OkStatus();
 }
 
-DeviceToken* TokenSets::Slots(int set) const {
-  return per_set_ == 0 ? nullptr : slots_.As<DeviceToken>() + set * per_set_;
+absl::StatusOr<int64_t> TokenSets::Place(TokenSlot first, int64_t count) const {
+  CARAVAN_RETURN_IF_ERROR(CheckSlots(first, count, per_set_));
+  return first.set * per_set_ + first.index;
 }
 
-absl::StatusOr<DeviceToken*> TokenSets::Slots(TokenSlot first,
-                                              int64_t count) const {
-  CARAVAN_RETURN_IF_ERROR(CheckSlots(first, count, per_set_));
-  return Slots(first.set) + first.index;
+std::vector<int32_t> TokenSets::PlaceIds(const InputTokens& tokens) const {
+  std::vector<int32_t> ids(tokens.ids.begin(), tokens.ids.end());
+  for (int32_t& id : ids) {
+    if (id < 0) id -= static_cast<int32_t>(tokens.set * per_set_);
+  }
+  return ids;
 }
 
 absl::StatusOr<DeviceToken*> TokenSets::Parts(const VocabularyShard& shard,
@@ -51,10 +54,10 @@ absl::StatusOr<DeviceToken*> TokenSets::Parts(const VocabularyShard& shard,
   return parts_.As<DeviceToken>();
 }
 
-absl::Status TokenSets::EnqueueRead(TokenSlot first, int64_t count) {
-  CARAVAN_ASSIGN_OR_RETURN(const DeviceToken* const from, Slots(first, count));
-  return host_[first.set]->EnqueueCopyFrom(from, first.index * kTokenBytes,
-                                           count * kTokenBytes);
+absl::Status TokenSets::Fetch(int set, int64_t count) {
+  CARAVAN_ASSIGN_OR_RETURN(const int64_t first, Place({.set = set}, count));
+  if (count == 0) return absl::OkStatus();
+  return host_[set]->EnqueueCopyFrom(slots() + first, count * kTokenBytes);
 }
 
 absl::Status TokenSets::Read(int set, absl::Span<ChosenToken> tokens) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,10 +29,14 @@ class TokenSets final {
   // the device.
   absl::Status Reserve(int64_t per_set, int num_ranks = 1);
 
-  // The set's first slot on the device; null: there is no room.
-  DeviceToken* Slots(int set) const;
-  // kResourceExhausted: more than was reserved.
-  absl::StatusOr<DeviceToken*> Slots(TokenSlot first, int64_t count) const;
+  // All slots on the device, those of the first set in front; null: there are
+  // none.
+  DeviceToken* slots() const { return slots_.As<DeviceToken>(); }
+  // Where `count` slots begin among all. kResourceExhausted: more than was
+  // reserved.
+  absl::StatusOr<int64_t> Place(TokenSlot first, int64_t count) const;
+  // Ids of which those below 0 stand for slots among all.
+  std::vector<int32_t> PlaceIds(const InputTokens& tokens) const;
 
   // Where what all ranks of `shard` find is gathered: (ranks, count). One place
   // for all steps, which use it in the stream's order. kResourceExhausted: more
@@ -39,9 +44,10 @@ class TokenSets final {
   absl::StatusOr<DeviceToken*> Parts(const VocabularyShard& shard,
                                      int64_t count) const;
 
-  // Enqueues what brings such slots to the host, behind what fills them.
-  absl::Status EnqueueRead(TokenSlot first, int64_t count);
-  // Waits for the last EnqueueRead of the set.
+  // Enqueues what brings the set's first slots to the host, behind what fills
+  // them.
+  absl::Status Fetch(int set, int64_t count);
+  // Waits for the last Fetch of the set.
   absl::Status Read(int set, absl::Span<ChosenToken> tokens);
   // Whether Read would wait. An error is for that to tell.
   bool HasToWait(int set) const;

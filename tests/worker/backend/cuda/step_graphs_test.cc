@@ -110,7 +110,8 @@ TEST_F(StepGraphsTest, RunsThenRecordsThenReplays) {
 
 TEST_F(StepGraphsTest, EveryShapeHasItsOwn) {
   const std::vector<StepShape> shapes = {
-      {this, 4, 1}, {this, 8, 1}, {this, 4, 2}, {nullptr, 4, 1}};
+      {this, 4, 1},    {this, 8, 1},       {this, 4, 2},
+      {nullptr, 4, 1}, {this, 4, 1, true}, {this, 4, 1, false, true}};
   for (const bool enqueues : {true, true, false}) {
     for (const StepShape& shape : shapes) {
       EXPECT_EQ(Enqueues(shape), enqueues);

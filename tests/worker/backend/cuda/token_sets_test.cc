@@ -13,6 +13,7 @@
 namespace caravan::worker::cuda {
 namespace {
 
+using ::caravan::testing::IsOkAndHolds;
 using ::caravan::testing::StatusIs;
 
 class TokenSetsTest : public ::testing::Test {
@@ -27,15 +28,15 @@ class TokenSetsTest : public ::testing::Test {
     emulated::SetStreamPolicy(emulated::GetSettings().stream_policy, 0);
   }
 
-  // As a kernel would, and what brings them to the host.
+  // As a kernel would.
   void Fill(TokenSlot first, const DeviceVector<DeviceToken>& values) {
     const auto count = static_cast<int64_t>(values.size());
-    CARAVAN_ASSERT_OK_AND_ASSIGN(DeviceToken* const slots,
-                                 tokens_->Slots(first, count));
-    ASSERT_EQ(cudaMemcpyAsync(slots, values.data(), count * sizeof(DeviceToken),
+    CARAVAN_ASSERT_OK_AND_ASSIGN(const int64_t place,
+                                 tokens_->Place(first, count));
+    ASSERT_EQ(cudaMemcpyAsync(tokens_->slots() + place, values.data(),
+                              count * sizeof(DeviceToken),
                               cudaMemcpyDeviceToDevice, context_->stream()),
               cudaSuccess);
-    CARAVAN_ASSERT_OK(tokens_->EnqueueRead(first, count));
   }
   std::vector<int32_t> Read(int set, size_t count) {
     std::vector<ChosenToken> tokens(count);
@@ -59,9 +60,11 @@ TEST_F(TokenSetsTest, AreReadWithoutWaitingForWhatFollows) {
   CARAVAN_ASSERT_OK(tokens_->Reserve(3));
   Fill({.set = 1, .index = 0}, some);
   Fill({.set = 1, .index = 2}, more);
+  CARAVAN_ASSERT_OK(tokens_->Fetch(1, 3));
   Gate gate;
   ASSERT_TRUE(gate.Close(context_->stream()));
   Fill({.set = 0, .index = 0}, more);
+  CARAVAN_ASSERT_OK(tokens_->Fetch(0, 1));
   EXPECT_FALSE(tokens_->HasToWait(1));
   EXPECT_THAT(Read(1, 3), ::testing::ElementsAre(10, 11, 20));
   EXPECT_TRUE(tokens_->HasToWait(0));
@@ -71,20 +74,30 @@ TEST_F(TokenSetsTest, AreReadWithoutWaitingForWhatFollows) {
 }
 
 TEST_F(TokenSetsTest, HaveTheRoomThatWasReserved) {
-  EXPECT_EQ(tokens_->Slots(0), nullptr);
+  EXPECT_EQ(tokens_->slots(), nullptr);
   EXPECT_FALSE(tokens_->HasToWait(0));
-  EXPECT_THAT(tokens_->Slots({}, 1),
+  EXPECT_THAT(tokens_->Place({}, 1),
               StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(tokens_->Fetch(0, 1),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  CARAVAN_EXPECT_OK(tokens_->Fetch(0, 0));
   CARAVAN_ASSERT_OK(tokens_->Reserve(4));
-  EXPECT_EQ(tokens_->Slots(1) - tokens_->Slots(0), 4);
-  CARAVAN_EXPECT_OK(tokens_->Slots({.set = 1, .index = 1}, 3));
-  EXPECT_THAT(tokens_->Slots({.set = 1, .index = 2}, 3),
+  EXPECT_THAT(tokens_->Place({.set = 1, .index = 1}, 3), IsOkAndHolds(5));
+  EXPECT_THAT(tokens_->Place({.set = 1, .index = 2}, 3),
               StatusIs(absl::StatusCode::kResourceExhausted,
                        ::testing::HasSubstr("reserved=4")));
   const emulated::MemoryCalls before = emulated::MemoryCallsMade();
   CARAVAN_ASSERT_OK(tokens_->Reserve(2));  // the larger room stays
   EXPECT_EQ(emulated::MemoryCallsMade(), before);
-  CARAVAN_EXPECT_OK(tokens_->Slots({}, 4));
+  CARAVAN_EXPECT_OK(tokens_->Place({}, 4));
+}
+
+TEST_F(TokenSetsTest, IdsStandForSlotsOfTheirSet) {
+  CARAVAN_ASSERT_OK(tokens_->Reserve(4));
+  const std::vector<int32_t> ids = {7, -1, 0, -1 - 3};
+  EXPECT_EQ(tokens_->PlaceIds({.ids = ids, .set = 0}), ids);
+  EXPECT_THAT(tokens_->PlaceIds({.ids = ids, .set = 1}),
+              ::testing::ElementsAre(7, -1 - 4, 0, -1 - 7));
 }
 
 TEST_F(TokenSetsTest, HaveRoomForThePartsOfRanks) {

@@ -42,9 +42,7 @@ DRIVEN_BY = {
     "coordinator/text/vicuna_template": "chat_template",
     "partition/model/gguf_header": "gguf_file",
     "partition/model/hf_rope": "hf_config",
-    "partition/plan/format_plan": "plan",
     "partition/plan/layout": "plan",
-    "partition/plan/plan_advice": "plan",
     "partition/plan/rank_memory": "plan",
 }
 

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "partition/model/named_models.h"
+#include "tests/partition/plan/plan_cases.h"
 #include "tests/support/status_matchers.h"
 
 // tests/worker/engine/gpu_memory_test.cc compares with what engines allocate.
@@ -17,14 +17,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr int64_t kGiB = int64_t{1} << 30;
 constexpr int64_t kMiB = int64_t{1} << 20;
-
-ModelSpec Named(absl::string_view name) {
-  auto spec = NamedModelSpec(name);
-  EXPECT_THAT(spec, ::caravan::testing::IsOk());
-  return *spec;
-}
 
 std::vector<DeviceSpec> Gpus(const std::vector<int64_t>& memory_gib) {
   std::vector<DeviceSpec> devices;

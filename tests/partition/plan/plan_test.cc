@@ -6,8 +6,8 @@
 #include "base/checked_math.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "partition/model/named_models.h"
 #include "partition/plan/rank_memory.h"
+#include "tests/partition/plan/plan_cases.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {
@@ -16,24 +16,6 @@ namespace {
 using ::caravan::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-constexpr int64_t kGiB = int64_t{1} << 30;
-
-ModelSpec Named(absl::string_view name) {
-  auto spec = NamedModelSpec(name);
-  EXPECT_THAT(spec, ::caravan::testing::IsOk());
-  return *spec;
-}
-
-std::vector<DeviceSpec> Devices(int count, int64_t memory_bytes) {
-  std::vector<DeviceSpec> devices;
-  for (int i = 0; i < count; ++i) {
-    devices.push_back({.node = "node-" + std::to_string(i),
-                       .name = "cpu",
-                       .memory_bytes = memory_bytes});
-  }
-  return devices;
-}
 
 TEST(MakePlanTest, LaysOutEveryLayerHeadAndRowOnce) {
   const ModelSpec spec = Named("llama-2-70b");
@@ -144,19 +126,6 @@ TEST(MakePlanTest, RefusesEightBitsOfFour) {
                        {.quantization = Quantization::kQ8}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("--quantization q8")));
-}
-
-TEST(MakePlanTest, AdvisesToQuantize) {
-  const ModelSpec spec = Named("llama-2-7b");
-  PlanOptions options{.max_model_len = 512, .max_sequences = 1};
-  const std::vector<DeviceSpec> devices = Devices(1, 8 * kGiB);
-  EXPECT_THAT(MakePlan(spec, devices, options),
-              StatusIs(absl::StatusCode::kResourceExhausted,
-                       HasSubstr("--quantization q4")));
-  options.quantization = Quantization::kQ8;
-  EXPECT_FALSE(MakePlan(spec, devices, options).ok());
-  options.quantization = Quantization::kQ4;
-  CARAVAN_EXPECT_OK(MakePlan(spec, devices, options));
 }
 
 TEST(MakePlanTest, SmallerDevicesTakeFewerHeadsWhereTheyMust) {
@@ -289,70 +258,6 @@ TEST(MakePlanTest, TakesTheBlocksThatItIsTold) {
   EXPECT_EQ(plan.options.max_model_len, 4096);
 }
 
-TEST(MakePlanTest, AnExactFitFitsAndAByteLessDoesNot) {
-  const ModelSpec spec = Named("llama-2-7b");
-  PlanOptions options{.memory_utilization = 1, .num_blocks = 10};
-  CARAVAN_ASSERT_OK_AND_ASSIGN(const Plan roomy,
-                               MakePlan(spec, Devices(1, 500 * kGiB), options));
-  const int64_t total = roomy.ranks[0].memory.total();
-  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(1, total), options));
-  EXPECT_THAT(MakePlan(spec, Devices(1, total - 1), options),
-              StatusIs(absl::StatusCode::kResourceExhausted));
-}
-
-TEST(MakePlanTest, SaysByHowMuchWhereAndWhatWouldFit) {
-  std::vector<DeviceSpec> devices = Devices(2, 20 * kGiB);
-  devices[1].memory_bytes = 8 * kGiB;
-  const ModelSpec spec = Named("llama-2-13b");
-  EXPECT_THAT(
-      MakePlan(spec, devices, {.tp = 2}),
-      StatusIs(absl::StatusCode::kResourceExhausted,
-               AllOf(HasSubstr("rank 1 (stage 0, tp rank 1, on node-1/cpu)"),
-                     HasSubstr("too little"),
-                     HasSubstr("--tensor-parallel-size 3 (3 devices)"),
-                     HasSubstr("--pipeline-parallel-size 2 (4 devices)"),
-                     HasSubstr("--max-model-len 384"))));
-  CARAVAN_EXPECT_OK(MakePlan(spec, devices, {.tp = 2, .max_model_len = 384}));
-}
-
-TEST(MakePlanTest, EachAdviceHolds) {
-  const ModelSpec spec = Named("llama-2-7b");
-  const PlanOptions options{.weight_dtype = DType::kFloat32,
-                            .max_rows_per_step = 8192};
-  const std::vector<DeviceSpec> devices = Devices(1, 33 * kGiB);
-  EXPECT_THAT(MakePlan(spec, devices, options),
-              StatusIs(absl::StatusCode::kResourceExhausted,
-                       AllOf(HasSubstr("--tensor-parallel-size 2 (2 devices)"),
-                             HasSubstr("--pipeline-parallel-size 2"),
-                             HasSubstr("--max-model-len 3712"),
-                             HasSubstr("--dtype bfloat16"),
-                             HasSubstr("--max-num-batched-tokens 64"))));
-  PlanOptions changed = options;
-  changed.tp = 2;
-  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(2, 33 * kGiB), changed));
-  changed = options;
-  changed.pp = 2;
-  CARAVAN_EXPECT_OK(MakePlan(spec, Devices(2, 33 * kGiB), changed));
-  changed = options;
-  changed.weight_dtype = DType::kBFloat16;
-  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
-  changed = options;
-  changed.max_rows_per_step = 64;
-  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
-  changed = options;
-  changed.max_model_len = 3712;
-  CARAVAN_EXPECT_OK(MakePlan(spec, devices, changed));
-  changed.max_model_len = 3712 + 128;
-  EXPECT_THAT(MakePlan(spec, devices, changed),
-              StatusIs(absl::StatusCode::kResourceExhausted));
-}
-
-TEST(MakePlanTest, SaysWhenNoSingleChangeWouldDo) {
-  EXPECT_THAT(MakePlan(Named("llama-2-70b"), Devices(1, 64 << 20), {}),
-              StatusIs(absl::StatusCode::kResourceExhausted,
-                       HasSubstr("No single change of options would do")));
-}
-
 TEST(MakePlanTest, CountsMessagesInTheTypeInWhichTheyTravel) {
   const auto communication = [](int tp, int pp, DType dtype) {
     const auto plan = MakePlan(Named("llama-2-7b"), Devices(tp * pp, 64 * kGiB),
@@ -423,26 +328,6 @@ TEST(MakePlanTest, RefusesWhatIsOutOfRange) {
   EXPECT_THAT(MakePlan(spec, broken, {}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("device node-2/cpu: memory")));
-}
-
-TEST(FormatPlanTest, ShowsEveryRankAndTheTotals) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const Plan plan, MakePlan(Named("llama-2-7b"), Devices(4, 16 * kGiB),
-                                {.tp = 2, .pp = 2, .num_blocks = 100}));
-  const std::string text = FormatPlan(plan);
-  EXPECT_THAT(text, HasSubstr("tensor parallel 2 x pipeline parallel 2"));
-  EXPECT_THAT(text, HasSubstr("6.74e9 parameters"));
-  EXPECT_THAT(text, HasSubstr("100 KV blocks = 1600 tokens"));
-  for (int i = 0; i < 4; ++i) {
-    EXPECT_THAT(text, HasSubstr("node-" + std::to_string(i) + "/cpu"));
-  }
-  EXPECT_THAT(text, AllOf(HasSubstr("0-15"), HasSubstr("16-31"),
-                          HasSubstr("5504-11007"), HasSubstr("all")));
-  // Head, four ranks and the sum are aligned.
-  const size_t table = text.find("\n\n") + 2;
-  const size_t width = text.find('\n', table) - table;
-  EXPECT_EQ(text[table + width], '\n');
-  EXPECT_EQ(text[table + 2 * width + 1], '\n');
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "partition/model/named_models.h"
+#include "tests/partition/plan/plan_cases.h"
 #include "tests/support/status_matchers.h"
 
 namespace caravan::partition {
@@ -21,8 +21,6 @@ namespace {
 
 using ::caravan::testing::StatusIs;
 using ::testing::ElementsAre;
-
-ModelSpec Named(absl::string_view name) { return *NamedModelSpec(name); }
 
 TEST(SplitInProportionTest, FollowsTheShares) {
   EXPECT_THAT(SplitInProportion(8, {3.0, 1.0}),

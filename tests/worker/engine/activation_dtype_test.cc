@@ -1,23 +1,16 @@
 // What bfloat16 between ranks does to logits, and what it leaves as it is.
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "gtest/gtest.h"
-#include "partition/model/model_source.h"
 #include "tests/support/model_golden.h"
 #include "tests/support/prompt_logits.h"
-#include "tests/support/status_matchers.h"
+#include "tests/worker/engine/small_model_logits.h"
 
 namespace caravan::worker {
 namespace {
 
-using ::caravan::testing::EnginePlanOptions;
-using ::caravan::testing::PromptLogits;
 using ::caravan::testing::RelativeRms;
-
-using Logits = std::vector<std::vector<float>>;
 
 struct Degrees {
   int tp;
@@ -29,23 +22,13 @@ struct Degrees {
 constexpr double kReduceTolerance = 0.015;
 constexpr double kBoundaryTolerance = 0.006;
 
-class ActivationDTypeTest : public ::testing::TestWithParam<std::string> {
+class ActivationDTypeTest : public SmallModelLogits {
  protected:
-  void SetUp() override {
-    CARAVAN_ASSERT_OK_AND_ASSIGN(
-        source_,
-        partition::OpenModel({.path = testing::GoldenFolder(GetParam())}));
-    prompts_ = testing::RandomPrompts(12, 40, source_->spec().vocab_size);
-  }
-
   Logits LogitsOf(Degrees degrees, const std::string& dtype) {
-    const EnginePlanOptions options{.tp = degrees.tp,
-                                    .pp = degrees.pp,
-                                    .quantization = "none",
-                                    .activation_dtype = dtype};
-    auto logits = PromptLogits(*source_, options, prompts_);
-    EXPECT_THAT(logits, testing::IsOk());
-    return logits.ok() ? *logits : Logits{};
+    return SmallModelLogits::LogitsOf({.tp = degrees.tp,
+                                       .pp = degrees.pp,
+                                       .quantization = "none",
+                                       .activation_dtype = dtype});
   }
 
   void ExpectSmallError(Degrees degrees) {
@@ -55,9 +38,6 @@ class ActivationDTypeTest : public ::testing::TestWithParam<std::string> {
         << "tp=" << degrees.tp << " pp=" << degrees.pp;
     EXPECT_GT(error, 0) << "tp=" << degrees.tp << " pp=" << degrees.pp;
   }
-
-  std::unique_ptr<partition::ModelSource> source_;
-  std::vector<std::vector<int32_t>> prompts_;
 };
 
 TEST_P(ActivationDTypeTest, BFloat16ChangesLogitsByLittle) {
@@ -84,15 +64,10 @@ INSTANTIATE_TEST_SUITE_P(SmallModels, ActivationDTypeTest,
                          ::testing::ValuesIn(testing::SmallGoldenModels()),
                          [](const auto& info) { return info.param; });
 
-// What no release of Caravan knows is an error and no silent float32.
 TEST(ActivationDType, UnknownNamesAreRefused) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const auto source,
-      partition::OpenModel({.path = testing::GoldenFolder("multi_head")}));
   for (const char* name : {"float16", "int8", ""}) {
-    EXPECT_THAT(PromptLogits(*source, {.activation_dtype = name}, {{1}}),
-                testing::StatusIs(absl::StatusCode::kInvalidArgument))
-        << name;
+    SCOPED_TRACE(name);
+    ExpectRefused({.activation_dtype = name});
   }
 }
 

@@ -1,44 +1,20 @@
 // What keys and values in 16 bits do to logits, and what they leave as it is.
 
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "gtest/gtest.h"
-#include "partition/model/model_source.h"
 #include "tests/support/golden_rank.h"
 #include "tests/support/model_golden.h"
 #include "tests/support/prompt_logits.h"
 #include "tests/support/status_matchers.h"
+#include "tests/worker/engine/small_model_logits.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/local/local_world.h"
 
 namespace caravan::worker {
 namespace {
 
-using ::caravan::testing::PromptLogits;
 using ::caravan::testing::RelativeRms;
 
-using Logits = std::vector<std::vector<float>>;
-
-class KvCacheDTypeTest : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override {
-    CARAVAN_ASSERT_OK_AND_ASSIGN(
-        source_,
-        partition::OpenModel({.path = testing::GoldenFolder(GetParam())}));
-    prompts_ = testing::RandomPrompts(12, 40, source_->spec().vocab_size);
-  }
-
-  Logits LogitsOf(const testing::EnginePlanOptions& options) {
-    auto logits = PromptLogits(*source_, options, prompts_);
-    EXPECT_THAT(logits, testing::IsOk());
-    return logits.ok() ? *logits : Logits{};
-  }
-
-  std::unique_ptr<partition::ModelSource> source_;
-  std::vector<std::vector<int32_t>> prompts_;
-};
+using KvCacheDTypeTest = SmallModelLogits;
 
 TEST_P(KvCacheDTypeTest, InFloat16GreedyTokensEqualTransformers) {
   CARAVAN_ASSERT_OK_AND_ASSIGN(const auto backend, CreateCpuBackend({}));
@@ -76,15 +52,10 @@ INSTANTIATE_TEST_SUITE_P(SmallModels, KvCacheDTypeTest,
                          ::testing::ValuesIn(testing::SmallGoldenModels()),
                          [](const auto& info) { return info.param; });
 
-// What no release of Caravan knows is an error and no silent float32.
 TEST(KvCacheDType, UnknownNamesAreRefused) {
-  CARAVAN_ASSERT_OK_AND_ASSIGN(
-      const auto source,
-      partition::OpenModel({.path = testing::GoldenFolder("multi_head")}));
   for (const char* name : {"auto", "fp8", ""}) {
-    EXPECT_THAT(PromptLogits(*source, {.kv_cache_dtype = name}, {{1}}),
-                testing::StatusIs(absl::StatusCode::kInvalidArgument))
-        << name;
+    SCOPED_TRACE(name);
+    ExpectRefused({.kv_cache_dtype = name});
   }
 }
 

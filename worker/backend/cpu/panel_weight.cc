@@ -4,13 +4,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "worker/backend/cpu/panel_packing.h"
 #include "worker/backend/cpu/quantized_packing.h"
+#include "worker/backend/weight_shape.h"
 
 namespace caravan::worker {
 namespace {
@@ -18,21 +18,6 @@ namespace {
 // What is read before it is repacked: enough for every thread to have a panel,
 // and not so little that reading costs a call per kilobyte.
 constexpr int64_t kStagingBytes = int64_t{4} << 20;
-
-absl::Status CheckShape(const MatrixReader& reader, WeightFormat hold_as) {
-  if (reader.rows < 1 || reader.cols < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a weight without elements: rows=", reader.rows,
-                     " cols=", reader.cols));
-  }
-  for (const WeightFormat format : {reader.format, hold_as}) {
-    if (reader.cols % BlockSize(format) == 0) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows are no whole blocks: format=", Name(format),
-                     " cols=", reader.cols, " block=", BlockSize(format)));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<int64_t> PanelBytes(WeightFormat format, int64_t cols) {
   return CheckedProduct(

@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "worker/backend/cuda/cuda_status.h"
 #include "worker/backend/cuda/prepare_rows.h"
 #include "worker/backend/cuda/repack.h"
+#include "worker/backend/weight_shape.h"
 
 namespace caravan::worker::cuda {
 namespace {
@@ -26,19 +26,8 @@ static_assert(kQuantizedInputs == kBlockElements);
 // per kilobyte.
 constexpr int64_t kPieceBytes = int64_t{4} << 20;
 
-absl::Status CheckShape(const MatrixReader& reader, WeightFormat hold_as) {
-  if (reader.rows < 1 || reader.cols < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a weight without elements: rows=", reader.rows,
-                     " cols=", reader.cols));
-  }
-  for (const WeightFormat format : {reader.format, hold_as}) {
-    if (reader.cols % BlockSize(format) == 0) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows are no whole blocks: format=", Name(format),
-                     " cols=", reader.cols, " block=", BlockSize(format)));
-  }
-  // More than any layout needs: afterwards no size overflows.
+absl::Status CheckSizes(const MatrixReader& reader) {
+  // More than any layout needs: afterwards none overflows.
   CARAVAN_ASSIGN_OR_RETURN(const int64_t rows,
                            CheckedAdd(reader.rows, kTileRows));
   CARAVAN_ASSIGN_OR_RETURN(const int64_t cols, CheckedAdd(reader.cols, 8));
@@ -50,6 +39,7 @@ absl::Status CheckShape(const MatrixReader& reader, WeightFormat hold_as) {
 absl::StatusOr<std::unique_ptr<CudaWeight>> WeightLoader::Load(
     const MatrixReader& reader, WeightFormat hold_as) {
   CARAVAN_RETURN_IF_ERROR(CheckShape(reader, hold_as));
+  CARAVAN_RETURN_IF_ERROR(CheckSizes(reader));
   WeightView view = {.format = static_cast<HeldFormat>(hold_as),
                      .rows = reader.rows,
                      .cols = reader.cols};

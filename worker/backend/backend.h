@@ -238,8 +238,7 @@ struct StepWork {
 // here comes from outside the engine.
 //
 // Memory is allocated by Allocate, LoadWeight, CreateKvCache and Reserve, by no
-// other call. Operations on
-// rows, from Embed to Masses, come after Reserve.
+// other call. Operations on rows, from Embed to Masses, come after Reserve.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -143,6 +143,29 @@ TEST_P(DecodeLoopCudaTest, TheLoopBeginsTheStepThatIsThere) {
   EXPECT_EQ(host.results, alone_);
 }
 
+// Beyond the rows whose choice is in a graph.
+TEST_P(DecodeLoopCudaTest, TheDeviceTakesWhatTheHostWould) {
+  MakeRoomForManySequences(plan_);
+  std::vector<std::vector<int32_t>> ids;
+  for (const int logprobs : {-1, 0}) {
+    executor_ = Create();
+    std::vector<int32_t>& all = ids.emplace_back();
+    int64_t graphs = 0;
+    for (const v1::Step& step : StepsOfManySequences(logprobs)) {
+      const int64_t before = emulated::EnqueueCallsMade(0).graphs;
+      CARAVAN_ASSERT_OK_AND_ASSIGN(const v1::StepResult result,
+                                   executor_->Execute(step));
+      graphs += emulated::EnqueueCallsMade(0).graphs - before;
+      for (const v1::SequenceResult& sequence : result.sequences()) {
+        all.push_back(sequence.id());
+      }
+    }
+    EXPECT_EQ(all.size(), size_t{4 * kManySequences});
+    EXPECT_EQ(graphs, GetParam() ? 2 : 0);
+  }
+  EXPECT_EQ(ids[0], ids[1]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Graphs, DecodeLoopCudaTest, ::testing::Bool(),
                          [](const auto& info) {
                            return info.param ? "replayed" : "eager";

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "caravan/v1/plan.pb.h"
 #include "caravan/v1/step.pb.h"
 
 namespace caravan::worker {
@@ -129,8 +130,31 @@ inline std::vector<v1::Step> StepsOfAllKinds() {
   return mixed.steps();
 }
 
-// Of those, the steps whose tokens a device cannot choose alone, or that have
-// none: nothing is begun behind them.
+// More sequences than have logits at once. With log-probabilities, from 0 on,
+// the hosts take the tokens.
+inline constexpr int kManySequences = 70;
+inline std::vector<v1::Step> StepsOfManySequences(int num_logprobs) {
+  MixedSteps many;
+  many.Step();
+  std::vector<uint64_t> sequences;
+  for (uint64_t i = 1; i <= kManySequences; ++i) {
+    v1::SamplingParameters sampling =
+        i % 3 == 0 ? MixedSteps::Greedy() : MixedSteps::Random(i);
+    sampling.set_logprobs(num_logprobs);
+    many.New(i, sampling).Prompt(i, 2);
+    sequences.push_back(i);
+  }
+  for (int i = 0; i < 3; ++i) many.Step().Decode(sequences);
+  return many.steps();
+}
+inline void MakeRoomForManySequences(v1::EnginePlan& plan) {
+  plan.set_max_rows_per_step(2 * kManySequences);
+  plan.set_max_sequences(kManySequences);
+  plan.set_num_blocks(kManySequences);
+}
+
+// Of StepsOfAllKinds, the steps whose tokens a device cannot choose alone, or
+// that have none: nothing is begun behind them.
 inline const std::set<uint64_t>& StepsOfTheHost() {
   static const auto* const steps =
       new std::set<uint64_t>{8, 9, 15, 16, 17, 18, 19};

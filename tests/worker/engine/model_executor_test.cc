@@ -93,26 +93,12 @@ TEST_F(ModelExecutorTest, NothingGoesAheadOfResultsThatAreThere) {
 
 // The same requests with log-probabilities, which are the host's.
 TEST_F(ModelExecutorTest, TheDeviceTakesWhatTheHostWould) {
-  constexpr int kSequences = 70;  // more than have logits at once
-  plan_.set_max_rows_per_step(2 * kSequences);
-  plan_.set_max_sequences(kSequences);
-  plan_.set_num_blocks(kSequences);
+  MakeRoomForManySequences(plan_);
   std::vector<std::vector<int32_t>> ids;
   for (const int logprobs : {-1, 0}) {
-    MixedSteps mixed;
-    mixed.Step();
-    std::vector<uint64_t> sequences;
-    for (uint64_t i = 1; i <= kSequences; ++i) {
-      v1::SamplingParameters sampling =
-          i % 3 == 0 ? MixedSteps::Greedy() : MixedSteps::Random(i);
-      sampling.set_logprobs(logprobs);
-      mixed.New(i, sampling).Prompt(i, 2);
-      sequences.push_back(i);
-    }
-    for (int i = 0; i < 3; ++i) mixed.Step().Decode(sequences);
     executor_ = Create();
     std::vector<int32_t>& all = ids.emplace_back();
-    for (const v1::Step& step : mixed.steps()) {
+    for (const v1::Step& step : StepsOfManySequences(logprobs)) {
       CARAVAN_ASSERT_OK(executor_->Begin(step));
       EXPECT_EQ(executor_->MayBegin(), logprobs < 0);
       CARAVAN_ASSERT_OK_AND_ASSIGN(const v1::StepResult result,
@@ -121,7 +107,7 @@ TEST_F(ModelExecutorTest, TheDeviceTakesWhatTheHostWould) {
         all.push_back(sequence.id());
       }
     }
-    EXPECT_EQ(all.size(), size_t{4 * kSequences});
+    EXPECT_EQ(all.size(), size_t{4 * kManySequences});
   }
   EXPECT_EQ(ids[0], ids[1]);
 }

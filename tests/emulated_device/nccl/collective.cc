@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "tests/emulated_device/engine/grid_run.h"
 #include "tests/emulated_device/nccl/operations.h"
 
 namespace caravan::emulated {
@@ -25,6 +26,7 @@ class CollectiveWork final : public Work {
                         : call.count) {}
 
   bool Advance() override {
+    SeeGridEnds();  // of the kernels before it in the stream
     if (communicator_->MustStop()) return true;
     if (!begun_) {
       begun_ = true;

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "tests/emulated_device/engine/grid_run.h"
 #include "tests/emulated_device/nccl/operations.h"
 
 namespace caravan::emulated {
@@ -16,6 +17,7 @@ class MessageWork final : public Work {
       : communicator_(std::move(communicator)), call_(call) {}
 
   bool Advance() override {
+    SeeGridEnds();  // of the kernels before it in the stream
     if (communicator_->MustStop()) return true;
     if (!begun_) {
       begun_ = true;

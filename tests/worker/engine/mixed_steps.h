@@ -130,8 +130,8 @@ inline std::vector<v1::Step> StepsOfAllKinds() {
   return mixed.steps();
 }
 
-// More sequences than have logits at once. With log-probabilities, from 0 on,
-// the hosts take the tokens.
+// A token of a prompt and two more of more sequences than have logits at
+// once. With log-probabilities, from 0 on, the hosts take the tokens.
 inline constexpr int kManySequences = 70;
 inline std::vector<v1::Step> StepsOfManySequences(int num_logprobs) {
   MixedSteps many;
@@ -141,14 +141,14 @@ inline std::vector<v1::Step> StepsOfManySequences(int num_logprobs) {
     v1::SamplingParameters sampling =
         i % 3 == 0 ? MixedSteps::Greedy() : MixedSteps::Random(i);
     sampling.set_logprobs(num_logprobs);
-    many.New(i, sampling).Prompt(i, 2);
+    many.New(i, sampling).Prompt(i, 1);
     sequences.push_back(i);
   }
-  for (int i = 0; i < 3; ++i) many.Step().Decode(sequences);
+  for (int i = 0; i < 2; ++i) many.Step().Decode(sequences);
   return many.steps();
 }
 inline void MakeRoomForManySequences(v1::EnginePlan& plan) {
-  plan.set_max_rows_per_step(2 * kManySequences);
+  plan.set_max_rows_per_step(kManySequences);
   plan.set_max_sequences(kManySequences);
   plan.set_num_blocks(kManySequences);
 }

@@ -107,7 +107,7 @@ TEST_F(ModelExecutorTest, TheDeviceTakesWhatTheHostWould) {
         all.push_back(sequence.id());
       }
     }
-    EXPECT_EQ(all.size(), size_t{4 * kManySequences});
+    EXPECT_EQ(all.size(), size_t{3 * kManySequences});
   }
   EXPECT_EQ(ids[0], ids[1]);
 }

@@ -184,42 +184,48 @@ class StepGraphsCudaTest : public ::testing::Test {
   std::unique_ptr<partition::ModelSource> source_;
 };
 
+class StepGraphsOfRanksTest : public StepGraphsCudaTest,
+                              public ::testing::WithParamInterface<int> {};
+
 // The numbers are those of docs/performance.md.
-TEST_F(StepGraphsCudaTest, TakeOneCallForAllOfAStepAndChangeNoBit) {
-  for (const int tp : {1, 2, 3}) {
-    std::vector<int32_t> ids;
-    for (const bool devices_choose : {false, true}) {
-      SCOPED_TRACE(::testing::Message()
-                   << "tp=" << tp << " devices choose=" << devices_choose);
-      RunOptions options = {
-          .tp = tp, .devices_choose = devices_choose, .keep_logits = true};
-      const auto with = Run(options);
-      options.use_graphs = false;
-      const auto without = Run(options);
-      for (int rank = 0; rank < tp; ++rank) {
-        CARAVAN_ASSERT_OK(with[rank].status);
-        CARAVAN_ASSERT_OK(without[rank].status);
-        EXPECT_EQ(with[rank].results, without[rank].results);
-        EXPECT_EQ(with[rank].logits, without[rank].logits);
-        EXPECT_FALSE(with[rank].logits.empty());
-        const EnqueueCalls graph = with[rank].calls.back();
-        const EnqueueCalls eager = without[rank].calls.back();
-        EXPECT_EQ(graph.graphs, 1);
-        EXPECT_EQ(eager.graphs, 0);
-        EXPECT_EQ(eager.operations - graph.operations,
-                  RecordedOperations(tp, devices_choose));
-        // Of collectives, for those who wait in vain: of two a layer and that
-        // of the embedding one stays, and that of the choice.
-        EXPECT_EQ(eager.events - graph.events, tp == 1 ? 0 : 2 * kLayers);
-      }
-      if (devices_choose) {
-        EXPECT_EQ(with[0].ids, ids);
-      }
-      ids = with[0].ids;
-      EXPECT_EQ(ids.size(), 5u + 5 * 4 + 3 * 2 + 3);
+TEST_P(StepGraphsOfRanksTest, TakeOneCallForAllOfAStepAndChangeNoBit) {
+  const int tp = GetParam();
+  std::vector<int32_t> ids;
+  for (const bool devices_choose : {false, true}) {
+    SCOPED_TRACE(::testing::Message() << "devices choose=" << devices_choose);
+    RunOptions options = {
+        .tp = tp, .devices_choose = devices_choose, .keep_logits = true};
+    const auto with = Run(options);
+    options.use_graphs = false;
+    const auto without = Run(options);
+    for (int rank = 0; rank < tp; ++rank) {
+      CARAVAN_ASSERT_OK(with[rank].status);
+      CARAVAN_ASSERT_OK(without[rank].status);
+      EXPECT_EQ(with[rank].results, without[rank].results);
+      EXPECT_EQ(with[rank].logits, without[rank].logits);
+      EXPECT_FALSE(with[rank].logits.empty());
+      const EnqueueCalls graph = with[rank].calls.back();
+      const EnqueueCalls eager = without[rank].calls.back();
+      EXPECT_EQ(graph.graphs, 1);
+      EXPECT_EQ(eager.graphs, 0);
+      EXPECT_EQ(eager.operations - graph.operations,
+                RecordedOperations(tp, devices_choose));
+      // Of collectives, for those who wait in vain: of two a layer and that of
+      // the embedding one stays, and that of the choice.
+      EXPECT_EQ(eager.events - graph.events, tp == 1 ? 0 : 2 * kLayers);
     }
+    if (devices_choose) {
+      EXPECT_EQ(with[0].ids, ids);
+    }
+    ids = with[0].ids;
+    EXPECT_EQ(ids.size(), 34u);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, StepGraphsOfRanksTest,
+                         ::testing::Values(1, 2, 3), [](const auto& info) {
+                           return "tp" + std::to_string(info.param);
+                         });
 
 // Operations of NCCL in the steps before the first replay: each has one before
 // its layers and two in each. Three more are within that.

@@ -93,6 +93,11 @@ struct BlockState final : BlockView {
 
 // One per thread of the operating system.
 struct GridState final {
+  GridState() = default;
+  ~GridState() { Acquire(&end_order); }  // its threads used what goes now
+  GridState(const GridState&) = delete;
+  GridState& operator=(const GridState&) = delete;
+
   FiberContext thread;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<std::unique_ptr<BlockState>> blocks;

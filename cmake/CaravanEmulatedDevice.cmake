@@ -140,7 +140,7 @@ endfunction()
 function(caravan_emulated_run name target environment)
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1 ${ARGN}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  caravan_test_time(timeout 300)
+  caravan_test_time(timeout 600)
   set_tests_properties(${name} PROPERTIES
     LABELS "unit;emulated" TIMEOUT ${timeout}
     ENVIRONMENT "${environment};TSAN_OPTIONS=halt_on_error=1")
